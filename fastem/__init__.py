@@ -1,0 +1,58 @@
+"""Expectation-Maximization at the speed of the hardware.
+
+The public names are loaded when they are first used: ``import fastem`` imports neither Numba nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "GaussianMixture": "fastem.estimators",
+    "PoissonMixture": "fastem.estimators",
+    "fit": "fastem.fitting",
+    "Mixture": "fastem.fitting",
+    "FitResult": "fastem.fitting",
+    "Gaussian": "fastem.families",
+    "GaussianParams": "fastem.families",
+    "Poisson": "fastem.families",
+    "PoissonParams": "fastem.families",
+    "DegenerateComponentError": "fastem.families.base",
+    "Stats": "fastem.stats",
+    "Iteration": "fastem.em",
+    "available_engines": "fastem.engines",
+    "get_engine": "fastem.engines",
+    "load": "fastem.persistence",
+}
+_MODULES = {"plot": "fastem.plotting"}
+
+__all__ = ["__version__", *_HOMES, *_MODULES]
+
+if TYPE_CHECKING:
+    from fastem import plotting as plot
+    from fastem.em import Iteration
+    from fastem.engines import available_engines, get_engine
+    from fastem.estimators import GaussianMixture, PoissonMixture
+    from fastem.families import Gaussian, GaussianParams, Poisson, PoissonParams
+    from fastem.families.base import DegenerateComponentError
+    from fastem.fitting import FitResult, Mixture, fit
+    from fastem.persistence import load
+    from fastem.stats import Stats
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'fastem' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,76 @@
+"""Rows in memory or in a memory map, checked and never copied without need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_CHUNK_VALUES = 2**20
+
+
+def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:
+    """``X`` as a 2-D array of float32 or float64, the same memory where it is one already.
+
+    Raises
+    ------
+    ValueError
+        If it is not a table of finite numbers with at least one row and column.
+    """
+    X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array (n_samples, n_features), got {X.ndim}D array of shape {X.shape} instead; reshape one "
+            "feature with X.reshape(-1, 1), one row with X.reshape(1, -1)"
+        )
+    if 0 in X.shape:
+        raise ValueError(f"Found an empty array of shape {X.shape} while at least one row and one feature are required")
+    if X.dtype not in (np.float32, np.float64) or not X.dtype.isnative:
+        if X.dtype.kind not in "fiub":
+            raise ValueError(f"X must hold numbers, but its dtype is {X.dtype}")
+        X = X.astype(np.float64)
+    if n_features is not None and X.shape[1] != n_features:
+        raise ValueError(f"X has {X.shape[1]} features, but the model was made for {n_features}")
+    check_finite(X)
+    return X
+
+
+def check_finite(X: np.ndarray) -> None:
+    """Raise ValueError with the first row that holds NaN or infinity."""
+    step = max(1, _CHUNK_VALUES // X.shape[1])
+    for start in range(0, len(X), step):
+        rows = X[start : start + step]
+        # A sum is quick, and finite only if every value is (or nearly: an overflow is looked at closely).
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(rows.sum(dtype=np.float64)):
+                continue
+        finite = np.isfinite(rows)
+        if not finite.all():
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            value = X[start + row, column]
+            raise ValueError(
+                f"Input X contains {'NaN' if np.isnan(value) else 'infinity'} (first in row {start + row}, feature "
+                f"{column}); drop or impute such rows before the fit"
+            )
+
+
+def as_weights(sample_weight: Any, n_samples: int) -> np.ndarray | None:
+    """Weights as a 1-D float64 array; None where all are equal to 1 because none were given.
+
+    Raises
+    ------
+    ValueError
+        If they are not ``n_samples`` finite, non-negative numbers with a positive sum.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.ndim == 0:
+        weights = np.full(n_samples, float(weights))
+    if weights.shape != (n_samples,):
+        raise ValueError(f"sample_weight must have shape ({n_samples},), but got {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("sample_weight must be finite and non-negative")
+    if not weights.sum() > 0:
+        raise ValueError("sample_weight must not be all zero: no row would count")
+    return weights

@@ -1,0 +1,142 @@
+"""The EM loop: E-step, M-step, until converged. It knows no family, no engine and no data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+from fastem.stats import Stats
+
+P = TypeVar("P")
+
+OnInterrupt = Literal["raise", "keep"]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What a callback sees after each iteration.
+
+    Attributes
+    ----------
+    start : int
+        Which of the ``n_init`` starts this is, from 0.
+    iteration : int
+        From 1.
+    params : Params
+        The parameters after the iteration's M-step.
+    weights : ndarray of shape (n_components,)
+        Weights of the components before the M-step, those that ``lower_bound`` belongs to.
+    lower_bound : float
+        Mean log-likelihood of a row (weighted, where rows have weights), before the M-step.
+    change : float
+        Its change since the previous iteration; infinite in the first.
+    seconds : float
+        Time since the start of the loop.
+    """
+
+    start: int
+    iteration: int
+    params: Any
+    weights: np.ndarray
+    lower_bound: float
+    change: float
+    seconds: float
+
+
+#: Called after each iteration; a true return value stops the loop there.
+Callback = Callable[[Iteration], object]
+
+
+@dataclass(frozen=True)
+class EMResult(Generic[P]):
+    """Where a loop ended.
+
+    Attributes
+    ----------
+    params : Params
+        Parameters after the last M-step.
+    lower_bound : float
+        Mean log-likelihood of a row in the last E-step; -inf if there was none.
+    history : tuple of Iteration
+        One entry an iteration.
+    converged : bool
+    interrupted : bool
+        Whether Ctrl-C or a callback ended the loop.
+    """
+
+    params: P
+    lower_bound: float
+    history: tuple[Iteration, ...]
+    converged: bool
+    interrupted: bool = False
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.history)
+
+
+def run(
+    accumulate: Callable[[P], Stats],
+    update: Callable[[Stats], P],
+    params: P,
+    *,
+    tol: float,
+    max_iter: int,
+    previous: float = -np.inf,
+    start: int = 0,
+    callbacks: Sequence[Callback] = (),
+    on_interrupt: OnInterrupt = "raise",
+) -> EMResult[P]:
+    """Iterate from ``params`` until the mean log-likelihood changes by less than ``tol``, or ``max_iter`` times.
+
+    Parameters
+    ----------
+    accumulate : callable
+        E-step: parameters to statistics.
+    update : callable
+        M-step: statistics to parameters.
+    previous : float
+        Mean log-likelihood that the first iteration's change is measured from.
+    on_interrupt : {"raise", "keep"}
+        Whether Ctrl-C raises KeyboardInterrupt, or returns the parameters of the last full iteration.
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihood is no longer finite.
+    """
+    began = time.perf_counter()
+    history: list[Iteration] = []
+    lower_bound = previous
+    converged = interrupted = False
+    try:
+        for iteration in range(1, max_iter + 1):
+            stats = accumulate(params)
+            reached = stats.log_likelihood / stats.weight
+            if not np.isfinite(reached):
+                raise ValueError(
+                    f"the log-likelihood became {reached} in iteration {iteration}: values of the data or of the "
+                    "starting parameters are too large for their float type. Scale the features, or use float64."
+                )
+            change, lower_bound = reached - lower_bound, reached
+            weights = params.weights  # type: ignore[attr-defined]
+            params = update(stats)
+            seconds = time.perf_counter() - began
+            history.append(Iteration(start, iteration, params, weights, reached, change, seconds))
+            # Every callback is told, also after one has asked to stop.
+            answers = [callback(history[-1]) for callback in callbacks]
+            if any(answers):
+                interrupted = True
+                break
+            if abs(change) < tol:
+                converged = True
+                break
+    except KeyboardInterrupt:
+        if on_interrupt == "raise":
+            raise
+        interrupted = True
+    return EMResult(params, lower_bound, tuple(history), converged, interrupted)

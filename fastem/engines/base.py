@@ -1,0 +1,94 @@
+"""What an engine does: one pass over rows, E-step included, that returns statistics or posteriors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastem.families.base import Family, Params
+from fastem.stats import Moments, Stats
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What was asked of a pass, by row; the rest is empty.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_samples,), intp
+        Likeliest component.
+    log_likelihood : ndarray of shape (n_samples,)
+        ``log p(x)``.
+    responsibilities : ndarray of shape (n_samples, n_components)
+    """
+
+    labels: np.ndarray
+    log_likelihood: np.ndarray
+    responsibilities: np.ndarray
+
+    @classmethod
+    def empty(cls, n_samples: int, n_components: int, dtype: Any, wanted: tuple[str, ...]) -> Posterior:
+        unknown = set(wanted) - {"labels", "log_likelihood", "responsibilities"}
+        if unknown:
+            raise ValueError(
+                f"a posterior has no {sorted(unknown)}; ask for labels, log_likelihood or responsibilities"
+            )
+
+        def rows(name: str) -> int:
+            return n_samples if name in wanted else 0
+
+        return cls(
+            np.empty(rows("labels"), dtype=np.intp),
+            np.empty(rows("log_likelihood"), dtype=dtype),
+            np.empty((rows("responsibilities"), n_components), dtype=dtype),
+        )
+
+
+class Engine(ABC):
+    """Runs passes. Engines hold no state of a fit and give the same numbers to rounding."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def accumulate(
+        self,
+        family: Family[Any],
+        X: np.ndarray,
+        params: Params,
+        *,
+        sample_weight: np.ndarray | None = None,
+        n_threads: int | None = None,
+    ) -> Stats:
+        """E-step: statistics of all rows under ``params``, about the components' means."""
+
+    @abstractmethod
+    def accumulate_given(
+        self,
+        moments: Moments,
+        X: np.ndarray,
+        responsibilities: np.ndarray,
+        origin: np.ndarray,
+        *,
+        sample_weight: np.ndarray | None = None,
+        n_threads: int | None = None,
+    ) -> Stats:
+        """Statistics of all rows with responsibilities (n_samples, n_components) that are known."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        family: Family[Any],
+        X: np.ndarray,
+        params: Params,
+        wanted: tuple[str, ...],
+        *,
+        n_threads: int | None = None,
+    ) -> Posterior:
+        """Labels, log-likelihoods or responsibilities of all rows under ``params``."""
+
+
+def total_weight(n_samples: int, sample_weight: np.ndarray | None) -> float:
+    return float(n_samples) if sample_weight is None else float(np.sum(sample_weight, dtype=np.float64))

@@ -1,0 +1,20 @@
+"""The kernels' source, uncompiled: slow, and NumPy finds the index out of range that compiled code hides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastem.engines.kernel_engine import KernelEngine
+from fastem.kernels import panel
+
+
+class PythonEngine(KernelEngine):
+    name = "python"
+
+    def _accumulate_panel(self, log_density: Any, moments: Any, dtype: Any) -> Callable[..., float]:
+        return partial(panel.accumulate_panel, log_density, moments)
+
+    def _evaluate_panel(self, log_density: Any, dtype: Any) -> Callable[..., None]:
+        return partial(panel.evaluate_panel, log_density)

@@ -1,0 +1,388 @@
+"""What the mixture estimators share."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastem.data.arrays import as_weights
+from fastem.engines import ENGINES
+from fastem.families import Family, Params
+from fastem.fitting import FitResult, Mixture, fit
+from fastem.init import START_METHODS
+from fastem.persistence import load_mixture, save_mixture
+from fastem.progress import ProgressLine
+
+
+class BaseMixture(DensityMixin, BaseEstimator):
+    """A mixture model as scikit-learn's users know it.
+
+    A subclass names its family and translates between the family's parameters and its fitted attributes.
+    """
+
+    family_name: ClassVar[str]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions(set(START_METHODS))],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "engine": [StrOptions({"auto", *ENGINES})],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "callbacks": ["array-like", callable, None],
+        "on_interrupt": [StrOptions({"raise", "keep"})],
+    }
+
+    @abstractmethod
+    def _family(self) -> Family[Any]:
+        """The family with this estimator's settings."""
+
+    @abstractmethod
+    def _given_params(self, start: Params | None, n_features: int, dtype: Any) -> Params | None:
+        """``start`` with the user's starting values in place of its own; None where there is neither."""
+
+    @abstractmethod
+    def _fitted_params(self) -> Params:
+        """The family's parameters of the fitted attributes, in float64."""
+
+    @abstractmethod
+    def _set_params_attributes(self, params: Params, dtype: Any) -> None:
+        """Fitted attributes of the family's parameters."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> BaseMixture:
+        """Estimate the parameters by expectation-maximization.
+
+        Fits from ``n_init`` starts and keeps the parameters of the highest likelihood. With ``warm_start=True`` a
+        second call goes on from where the last one ended.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, float32 or float64; arrays in any memory order and memory maps are read where they lie.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights; weight 2 is the row twice.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the data hold NaN or infinity, have too few rows, or a parameter is not as documented.
+        DegenerateComponentError
+            (a ValueError) If a component collapses onto too few distinct rows.
+        """
+        self._fit(X, sample_weight)
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Fit, and return the likeliest component of each row: the same as ``fit(X).predict(X)``.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        X = self._fit(X, sample_weight)
+        return self._posterior(X, "labels").labels
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _fit(self, X: Any, sample_weight: Any) -> np.ndarray:
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
+        family = self._family()
+        weight = as_weights(sample_weight, len(X))
+        goes_on = self.warm_start and hasattr(self, "converged_")
+        start: Any = self._fitted_params() if goes_on else self._given_params(None, X.shape[1], X.dtype)
+        rng = check_random_state(self.random_state)
+        with ProgressLine(self.verbose, self.verbose_interval, self.max_iter, self.tol) as progress:
+            result = fit(
+                X,
+                family,
+                self.n_components,
+                start=self._starts(X, family, rng, weight) if start is None else start,
+                sample_weight=weight,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                engine=self.engine,
+                n_threads=self.n_threads,
+                callbacks=[*self._callbacks(), *progress.callbacks],
+                on_interrupt=self.on_interrupt,
+                previous=self.lower_bound_ if goes_on else -np.inf,
+            )
+        self._set_result(result, X.dtype)
+        if not self.converged_ and not result.run.interrupted and self.max_iter > 0:
+            warnings.warn(
+                f"Best performing initialization did not converge in {self.n_iter_} iterations. Increase max_iter or "
+                "tol, try different init parameters, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return X
+
+    def _starts(self, X: np.ndarray, family: Family[Any], rng: Any, weight: np.ndarray | None) -> list[Params]:
+        """Starting parameters of ``n_init`` starts, the user's given values in place."""
+        from fastem.engines import choose_engine
+        from fastem.fitting import pass_work
+        from fastem.init import start_params
+
+        if len(X) < self.n_components:
+            return [None] * self.n_init  # type: ignore[list-item]  # fit() says what is wrong
+        engine = choose_engine(self.engine, pass_work(X.shape, self.n_components) * self.max_iter * self.n_init)
+        found = []
+        for _ in range(self.n_init):
+            start = start_params(family, X, self.n_components, self.init_params, rng, engine, weight, self.n_threads)
+            found.append(self._given_params(start, X.shape[1], X.dtype) or start)
+        return found
+
+    def _callbacks(self) -> list[Any]:
+        if self.callbacks is None:
+            return []
+        return [self.callbacks] if callable(self.callbacks) else list(self.callbacks)
+
+    def _set_result(self, result: FitResult, dtype: Any) -> None:
+        self._set_params_attributes(result.params, dtype)
+        run = result.run
+        self.converged_ = run.converged
+        self.n_iter_ = run.n_iter
+        self.lower_bound_ = run.lower_bound
+        self.lower_bounds_ = [entry.lower_bound for entry in run.history]
+        self.init_lower_bounds_ = list(result.lower_bounds)
+        self.history_ = {
+            "lower_bound": np.array(self.lower_bounds_),
+            "weights": np.array([entry.weights for entry in run.history]).reshape(run.n_iter, self.n_components),
+            "seconds": np.array([entry.seconds for entry in run.history]),
+        }
+        self.engine_ = result.engine
+
+    # What the fitted model computes.
+
+    @property
+    def _mixture(self) -> Mixture:
+        return Mixture(self._family(), self._fitted_params())
+
+    def _posterior(self, X: np.ndarray, *wanted: str) -> Any:
+        return self._mixture.posterior(X, *wanted, engine=self.engine, n_threads=self.n_threads)
+
+    def _check_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False, ensure_all_finite=False)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Likeliest component of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        return self._posterior(self._check_rows(X), "labels").labels
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Posterior probability of each component for each row (the responsibilities).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components)
+        """
+        return self._posterior(self._check_rows(X), "responsibilities").responsibilities
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Log-likelihood ``log p(x)`` of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+        """
+        return self._posterior(self._check_rows(X), "log_likelihood").log_likelihood
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Mean log-likelihood of a row, weighted by ``sample_weight``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        score : float
+        """
+        log_likelihood = self.score_samples(X).astype(np.float64)
+        return float(np.average(log_likelihood, weights=as_weights(sample_weight, len(log_likelihood))))
+
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the fitted mixture.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,)
+            Component that each row was drawn from; rows come component by component.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(f"Invalid value for 'n_samples': {n_samples}. The sampling requires at least one sample.")
+        return self._mixture.sample(n_samples, check_random_state(self.random_state))
+
+    def _n_parameters(self) -> int:
+        return self._mixture.n_parameters
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Bayesian information criterion, ``-2 log L + df log n``: lower is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+            With weights, n is their sum.
+
+        Returns
+        -------
+        bic : float
+
+        References
+        ----------
+        Schwarz (1978), Estimating the dimension of a model.
+        """
+        n, log_likelihood = self._total(X, sample_weight)
+        return -2 * log_likelihood + self._n_parameters() * float(np.log(n))
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Akaike information criterion, ``-2 log L + 2 df``: lower is better.
+
+        Parameters
+        ----------
+        X, sample_weight
+            As in :meth:`bic`.
+
+        Returns
+        -------
+        aic : float
+        """
+        _, log_likelihood = self._total(X, sample_weight)
+        return -2 * log_likelihood + 2 * self._n_parameters()
+
+    def icl(self, X: Any, sample_weight: Any = None) -> float:
+        """Integrated completed likelihood: BIC plus twice the entropy of the responsibilities; lower is better.
+
+        Favours components that are apart, where BIC favours the density.
+
+        Parameters
+        ----------
+        X, sample_weight
+            As in :meth:`bic`.
+
+        Returns
+        -------
+        icl : float
+
+        References
+        ----------
+        Biernacki, Celeux & Govaert (2000), Assessing a mixture model for clustering with the integrated completed
+        likelihood; the entropy form of McLachlan & Peel (2000), section 6.10.
+        """
+        responsibilities = self.predict_proba(X).astype(np.float64)
+        weight = as_weights(sample_weight, len(responsibilities))
+        terms = responsibilities * np.log(np.where(responsibilities > 0, responsibilities, 1.0))
+        entropy = -float(np.sum(terms if weight is None else terms * weight[:, None]))
+        return self.bic(X, sample_weight) + 2 * entropy
+
+    def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Total weight and log-likelihood of all rows."""
+        n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
+        weight = as_weights(sample_weight, n_samples)
+        n = float(n_samples) if weight is None else float(weight.sum())
+        return n, self.score(X, sample_weight=weight) * n
+
+    # Files.
+
+    def save(self, path: Any) -> None:
+        """Write the fitted model to one file, without pickle: ``.json`` for small models to read, else ``.npz``.
+
+        Parameters
+        ----------
+        path : path-like
+            Ends in ``.npz`` or ``.json``.
+        """
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        save_mixture(
+            path,
+            self._mixture,
+            details={
+                "converged": bool(self.converged_),
+                "n_iter": int(self.n_iter_),
+                "lower_bound": float(self.lower_bound_),
+                "dtype": self._dtype().name,
+                "feature_names": None if names is None else [str(name) for name in names],
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Any) -> BaseMixture:
+        """The fitted model of a file that :meth:`save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, of another program or version, or holds another family.
+        """
+        mixture, details = load_mixture(path)
+        if mixture.family.name != cls.family_name:
+            raise ValueError(f"{path} holds a {mixture.family.name} mixture; load it with fastem.load(path)")
+        return cls._from_mixture(mixture, details)
+
+    @classmethod
+    def _from_mixture(cls, mixture: Mixture, details: dict[str, Any] | None = None) -> Any:
+        """A fitted estimator of known parameters."""
+        details = details or {}
+        model = cls(n_components=len(mixture.params.weights), **mixture.family.settings())
+        model._set_params_attributes(mixture.params, np.dtype(details.get("dtype", "float64")))
+        model.n_features_in_ = mixture.params.origin.shape[1]
+        if details.get("feature_names"):
+            model.feature_names_in_ = np.array(details["feature_names"], dtype=object)
+        model.converged_ = details.get("converged", True)
+        model.n_iter_ = details.get("n_iter", 0)
+        model.lower_bound_ = details.get("lower_bound", -np.inf)
+        model.lower_bounds_ = []
+        return model
+
+    @abstractmethod
+    def _dtype(self) -> np.dtype[Any]:
+        """Float type of the fitted attributes."""

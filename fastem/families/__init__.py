@@ -1,0 +1,13 @@
+"""Component distributions, one file a family, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastem.families.base import Family, Packed, Params
+from fastem.families.gaussian import Gaussian, GaussianParams
+from fastem.families.poisson import Poisson, PoissonParams
+
+FAMILIES: dict[str, type[Family[Any]]] = {"gaussian": Gaussian, "poisson": Poisson}
+
+__all__ = ["FAMILIES", "Family", "Gaussian", "GaussianParams", "Packed", "Params", "Poisson", "PoissonParams"]

@@ -1,0 +1,124 @@
+"""What a family of component distributions owns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from fastem.kernels import moments as moment_kernels
+from fastem.stats import Moments, Stats
+
+MOMENT_KERNELS: dict[str, Callable[..., None]] = {
+    "first": moment_kernels.first_moments,
+    "diag": moment_kernels.diag_moments,
+    "full": moment_kernels.full_moments,
+}
+
+
+class DegenerateComponentError(ValueError):
+    """A component's parameters are no longer those of a distribution."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters of a mixture; a family's own record adds its components' parameters. Never changed in place."""
+
+    weights: np.ndarray
+
+    @property
+    def origin(self) -> np.ndarray:
+        """The components' means (n_components, n_features), which moments are taken about."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Parameters as the kernels read them: a row ``theta[k] = [constant, mean (D), ...]`` a component, and the rest.
+
+    ``scratch_rows`` is the number of block-long rows that the kernels need for themselves.
+    """
+
+    theta: np.ndarray
+    common: np.ndarray
+    scratch_rows: int
+
+
+P = TypeVar("P", bound=Params)
+
+
+class Family(ABC, Generic[P]):
+    """A component distribution: packing, densities, M-step and sampling. Holds settings, never data or parameters."""
+
+    name: ClassVar[str]
+    params_type: ClassVar[type[Params]]
+    #: Compiled log-density of a block, ``(XT, n_rows, theta, common, scratch, log_p)``.
+    log_density_kernel: Callable[..., None]
+    #: The moments that the M-step needs.
+    moments: Moments
+    #: Moments of all rows together that the M-step needs too; they do not depend on the parameters.
+    shared_moments: Moments | None = None
+
+    @property
+    def moments_kernel(self) -> Callable[..., None]:
+        """Kernel that adds a block's moments, ``(XT, n_rows, r, theta, scratch, S)``."""
+        return MOMENT_KERNELS[self.moments]
+
+    @abstractmethod
+    def pack(self, params: P, dtype: np.dtype[Any]) -> Packed:
+        """The parameters as the kernels read them."""
+
+    @abstractmethod
+    def update(self, stats: Stats) -> P:
+        """M-step: the parameters that maximise the expected log-likelihood."""
+
+    @abstractmethod
+    def log_density(self, X: np.ndarray, params: P) -> np.ndarray:
+        """``log p(x | k)``, shape (n_samples, n_components), written from the formula in float64."""
+
+    @abstractmethod
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Number of free parameters."""
+
+    @abstractmethod
+    def sample(self, params: P, component: int, n_samples: int, rng: Any) -> np.ndarray:
+        """Draw rows of one component, shape (n_samples, n_features)."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments that make this family again."""
+
+    def check_data(self, X: np.ndarray) -> None:
+        """Raise ValueError where rows are outside of the distribution's support."""
+        return
+
+
+def origin_only(origin: np.ndarray, dtype: np.dtype[Any]) -> Packed:
+    """Parameters for a pass with given responsibilities, which needs origins alone."""
+    n_components, n_features = origin.shape
+    theta = np.zeros((n_components, 1 + n_features), dtype=dtype)
+    theta[:, 1:] = origin
+    return Packed(theta, np.zeros(0, dtype=dtype), scratch_rows(n_features))
+
+
+def scratch_rows(n_features: int) -> int:
+    """Scratch that the moment kernels need: two copies of the block, each padded to tiles of 4 features."""
+    return 2 * ((n_features + 3) // 4 * 4)
+
+
+def component_masses(stats: Stats) -> np.ndarray:
+    """Masses that may be divided by: as in scikit-learn, 10 eps above zero."""
+    return stats.mass + 10 * np.finfo(np.float64).eps
+
+
+def component_means(stats: Stats) -> np.ndarray:
+    """Means from moments about the origin; a component without mass stays where it is."""
+    return stats.origin + stats.first / component_masses(stats)[:, None]
+
+
+def component_weights(stats: Stats) -> np.ndarray:
+    masses = component_masses(stats)
+    return masses / masses.sum()

@@ -1,0 +1,251 @@
+"""Gaussian components in four covariance structures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from fastem.families.base import (
+    DegenerateComponentError,
+    Family,
+    Packed,
+    Params,
+    component_masses,
+    component_means,
+    component_weights,
+    scratch_rows,
+)
+from fastem.kernels import gaussian as kernels
+from fastem.stats import Stats
+
+CovarianceType = Literal["full", "tied", "diag", "spherical"]
+COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
+_LOG_2PI = float(np.log(2 * np.pi))
+
+# A tied covariance is the difference of two moments about one point; past this ratio fewer than 6 digits are left.
+_MAX_CANCELLATION = 1e10
+
+
+@dataclass(frozen=True)
+class GaussianParams(Params):
+    """Parameters of a Gaussian mixture, in the shapes of scikit-learn's attributes.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_components,)
+    means : ndarray of shape (n_components, n_features)
+    covariances : ndarray
+        full (K, D, D), tied (D, D), diag (K, D), spherical (K,).
+    precisions_cholesky : ndarray, as covariances
+        Upper-triangular ``P`` with ``P P' = covariance^-1``; for diag and spherical the inverse standard deviation.
+    """
+
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions_cholesky: np.ndarray
+
+    @property
+    def origin(self) -> np.ndarray:
+        return self.means
+
+
+@dataclass(frozen=True)
+class Gaussian(Family[GaussianParams]):
+    """Gaussian components.
+
+    Parameters
+    ----------
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    reg_covar : float
+        Added to the diagonal of every covariance, in the squared units of the data.
+    """
+
+    covariance_type: CovarianceType = "full"
+    reg_covar: float = 1e-6
+
+    name = "gaussian"
+    params_type = GaussianParams
+
+    def __post_init__(self) -> None:
+        if self.covariance_type not in COVARIANCE_TYPES:
+            raise ValueError(f"covariance_type must be one of {COVARIANCE_TYPES}, but got {self.covariance_type!r}")
+        if not self.reg_covar >= 0:
+            raise ValueError(f"reg_covar must be at least 0, but got {self.reg_covar!r}")
+
+    @property
+    def log_density_kernel(self) -> Callable[..., None]:  # type: ignore[override]
+        # One variance a component is a diagonal of equal entries: no kernel of its own.
+        return {
+            "full": kernels.full_log_density,
+            "tied": kernels.tied_log_density,
+            "diag": kernels.diag_log_density,
+            "spherical": kernels.diag_log_density,
+        }[self.covariance_type]
+
+    @property
+    def moments(self) -> Any:  # type: ignore[override]
+        return {"full": "full", "tied": "first", "diag": "diag", "spherical": "diag"}[self.covariance_type]
+
+    @property
+    def shared_moments(self) -> Any:  # type: ignore[override]
+        # sum x x' does not depend on the parameters: one pass over all rows serves every iteration.
+        return "full" if self.covariance_type == "tied" else None
+
+    def settings(self) -> dict[str, Any]:
+        return {"covariance_type": self.covariance_type, "reg_covar": self.reg_covar}
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        triangle = n_features * (n_features + 1) // 2
+        covariance = {
+            "full": n_components * triangle,
+            "tied": triangle,
+            "diag": n_components * n_features,
+            "spherical": n_components,
+        }[self.covariance_type]
+        return covariance + n_components * n_features + n_components - 1
+
+    def _log_determinant(self, params: GaussianParams) -> np.ndarray:
+        """``log |P|`` of each component, shape (n_components,) or (1,)."""
+        n_features = params.means.shape[1]
+        factor = params.precisions_cholesky
+        if self.covariance_type == "full":
+            return np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+        if self.covariance_type == "tied":
+            return np.log(np.diagonal(factor)).sum(keepdims=True)
+        if self.covariance_type == "diag":
+            return np.log(factor).sum(axis=1)
+        return n_features * np.log(factor)
+
+    def pack(self, params: GaussianParams, dtype: np.dtype[Any]) -> Packed:
+        n_components, n_features = params.means.shape
+        with np.errstate(divide="ignore"):
+            constant = np.log(params.weights) + self._log_determinant(params) - 0.5 * n_features * _LOG_2PI
+        factor = params.precisions_cholesky * np.sqrt(0.5)
+        common = np.zeros(0)
+        if self.covariance_type == "full":
+            rows = factor.reshape(n_components, -1)[:, _tile_order(n_features)]
+        elif self.covariance_type == "tied":
+            centre = params.weights @ params.means
+            common = np.concatenate([centre, factor.ravel()])
+            rows = (params.means - centre) @ factor
+        elif self.covariance_type == "diag":
+            rows = factor
+        else:
+            rows = np.repeat(factor[:, None], n_features, axis=1)
+        theta = np.concatenate([constant[:, None], params.means, rows], axis=1)
+        return Packed(
+            np.ascontiguousarray(theta, dtype=dtype),
+            np.ascontiguousarray(common, dtype=dtype),
+            max(scratch_rows(n_features), 2 * n_features),
+        )
+
+    def log_density(self, X: np.ndarray, params: GaussianParams) -> np.ndarray:
+        n_components, n_features = params.means.shape
+        squares = np.empty((X.shape[0], n_components))
+        for k in range(n_components):
+            d = X.astype(np.float64) - params.means[k]
+            factor = params.precisions_cholesky
+            if self.covariance_type == "full":
+                y = d @ factor[k]
+            elif self.covariance_type == "tied":
+                y = d @ factor
+            else:
+                y = d * factor[k]
+            squares[:, k] = (y**2).sum(axis=1)
+        return self._log_determinant(params) - 0.5 * (n_features * _LOG_2PI + squares)
+
+    def update(self, stats: Stats) -> GaussianParams:
+        means = component_means(stats)
+        return self.make_params(component_weights(stats), means, self._covariances(stats, means))
+
+    def _covariances(self, stats: Stats, means: np.ndarray) -> np.ndarray:
+        """Covariances of the moments: ``S2 / N - s s'`` with the shift ``s`` of the mean from the origin."""
+        masses = component_masses(stats)
+        n_features = means.shape[1]
+        if self.covariance_type == "tied":
+            if stats.shared is None:
+                raise ValueError("a tied covariance needs the shared moments of all rows, and the statistics have none")
+            shared = stats.shared
+            offset = means - shared.origin
+            between = (masses[:, None] * offset).T @ offset
+            tied = (shared.second[0] - between) / masses.sum()
+            # Below this floor the difference has no digits left; components would have to stand 1e5 deviations apart.
+            floor = np.diagonal(shared.second[0]) / (_MAX_CANCELLATION * masses.sum())
+            tied[np.diag_indices(n_features)] = np.maximum(np.diagonal(tied), floor)
+            tied[np.diag_indices(n_features)] += self.reg_covar
+            return tied
+        shift = stats.first / masses[:, None]
+        if self.covariance_type == "full":
+            full = stats.second / masses[:, None, None] - shift[:, :, None] * shift[:, None, :]
+            full[:, np.arange(n_features), np.arange(n_features)] += self.reg_covar
+            return full
+        diag = stats.second / masses[:, None] - shift**2 + self.reg_covar
+        return diag if self.covariance_type == "diag" else diag.mean(axis=1)
+
+    def make_params(self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> GaussianParams:
+        """Parameters of given covariances.
+
+        Raises
+        ------
+        DegenerateComponentError
+            If a covariance is not positive definite.
+        """
+        if self.covariance_type == "full":
+            factor = np.stack([self._factor(c, f"component {k}") for k, c in enumerate(covariances)])
+        elif self.covariance_type == "tied":
+            factor = self._factor(covariances, "all components")
+        else:
+            bad = np.flatnonzero(~(covariances.reshape(len(means), -1) > 0).all(axis=1))
+            if bad.size:
+                raise DegenerateComponentError(self._collapse(f"component {bad[0]}"))
+            factor = 1 / np.sqrt(covariances)
+        return GaussianParams(weights, means, covariances, factor)
+
+    def from_precisions(self, weights: np.ndarray, means: np.ndarray, precisions: np.ndarray) -> GaussianParams:
+        """Parameters of given precision matrices (or inverse variances)."""
+        if self.covariance_type in ("diag", "spherical"):
+            return self.make_params(weights, means, 1 / precisions)
+        return self.make_params(weights, means, np.linalg.inv(precisions))
+
+    def _factor(self, covariance: np.ndarray, whose: str) -> np.ndarray:
+        """Upper-triangular ``P`` with ``P P' = covariance^-1``: the transposed inverse of the Cholesky factor."""
+        from scipy.linalg import lapack
+
+        lower, failed = lapack.dpotrf(np.ascontiguousarray(covariance, dtype=np.float64), lower=1, clean=1)
+        if failed == 0:
+            lower, failed = lapack.dtrtri(lower, lower=1)
+        if failed != 0 or not np.isfinite(lower).all():
+            raise DegenerateComponentError(self._collapse(whose))
+        return np.ascontiguousarray(lower.T)
+
+    def _collapse(self, whose: str) -> str:
+        return (
+            f"the covariance of {whose} is not positive definite: it has collapsed onto too few distinct rows, or "
+            f"features are constant or collinear. Try fewer components, a larger reg_covar (now {self.reg_covar:g}, in "
+            "squared units of the data), scaling the features, or another start (init_params, random_state, n_init)."
+        )
+
+    def sample(self, params: GaussianParams, component: int, n_samples: int, rng: Any) -> np.ndarray:
+        mean = params.means[component]
+        if self.covariance_type in ("full", "tied"):
+            covariance = params.covariances if self.covariance_type == "tied" else params.covariances[component]
+            return rng.multivariate_normal(mean, covariance, n_samples)
+        deviation = np.sqrt(params.covariances[component])
+        return mean + rng.standard_normal(size=(n_samples, mean.shape[0])) * deviation
+
+
+@cache
+def _tile_order(n_features: int) -> np.ndarray:
+    """Flat indices into a (D, D) factor in the order that the kernel reads it: tiles of 4 columns, row by row."""
+    order = []
+    n_tiles = n_features // 4
+    for tile in range(n_tiles):
+        for i in range(4 * tile + 4):
+            order += [i * n_features + 4 * tile + c for c in range(4)]
+    for j in range(4 * n_tiles, n_features):
+        order += [i * n_features + j for i in range(j + 1)]
+    return np.array(order, dtype=np.intp)

@@ -1,0 +1,76 @@
+"""Components of independent Poisson counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastem.families.base import (
+    Family,
+    Packed,
+    Params,
+    component_means,
+    component_weights,
+    scratch_rows,
+)
+from fastem.kernels import poisson as kernels
+from fastem.stats import Stats
+
+
+@dataclass(frozen=True)
+class PoissonParams(Params):
+    """Parameters of a Poisson mixture: weights (n_components,) and rates (n_components, n_features) > 0."""
+
+    rates: np.ndarray
+
+    @property
+    def origin(self) -> np.ndarray:
+        return self.rates
+
+
+@dataclass(frozen=True)
+class Poisson(Family[PoissonParams]):
+    """Counts, independent given the component: ``p(x | k) = prod_j rate_kj^x_j exp(-rate_kj) / x_j!``."""
+
+    name = "poisson"
+    params_type = PoissonParams
+    moments = "first"
+    log_density_kernel = staticmethod(kernels.poisson_log_density)
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def check_data(self, X: np.ndarray) -> None:
+        for start in range(0, X.shape[0], 65536):
+            rows = X[start : start + 65536]
+            if (rows < 0).any() or (rows != np.floor(rows)).any():
+                raise ValueError("Negative or fractional values in data: a Poisson mixture takes counts 0, 1, 2, ...")
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features + n_components - 1
+
+    def pack(self, params: PoissonParams, dtype: np.dtype[Any]) -> Packed:
+        with np.errstate(divide="ignore"):
+            constant = np.log(params.weights) - params.rates.sum(axis=1)
+        theta = np.concatenate([constant[:, None], params.rates, np.log(params.rates)], axis=1)
+        n_features = params.rates.shape[1]
+        return Packed(np.ascontiguousarray(theta, dtype=dtype), np.zeros(0, dtype=dtype), scratch_rows(n_features))
+
+    def log_density(self, X: np.ndarray, params: PoissonParams) -> np.ndarray:
+        from scipy.special import gammaln
+
+        counts = X.astype(np.float64)
+        base = gammaln(counts + 1).sum(axis=1)
+        return counts @ np.log(params.rates).T - params.rates.sum(axis=1) - base[:, None]
+
+    def update(self, stats: Stats) -> PoissonParams:
+        return self.make_params(component_weights(stats), component_means(stats))
+
+    def make_params(self, weights: np.ndarray, rates: np.ndarray) -> PoissonParams:
+        """Parameters of given rates, which are kept just above 0 so that their logarithm is finite."""
+        return PoissonParams(weights, np.maximum(rates, np.finfo(np.float32).tiny))
+
+    def sample(self, params: PoissonParams, component: int, n_samples: int, rng: Any) -> np.ndarray:
+        return rng.poisson(params.rates[component], size=(n_samples, params.rates.shape[1])).astype(np.float64)

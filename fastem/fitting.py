@@ -1,0 +1,274 @@
+"""``fastem.fit``: a mixture of any family fitted to rows, without scikit-learn's conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastem import em
+from fastem.data.arrays import as_rows, as_weights
+from fastem.em import Callback, EMResult, OnInterrupt
+from fastem.engines import Engine, Posterior, choose_engine
+from fastem.families import FAMILIES, Family, Params
+from fastem.init import start_params
+from fastem.stats import Stats
+
+# Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
+_SIDE_BY_SIDE_WORK = 5e7
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture: a family and its parameters. What it computes, it computes on the engine it is given.
+
+    Attributes
+    ----------
+    family : Family
+    params : Params
+    """
+
+    family: Family[Any]
+    params: Params
+
+    def posterior(self, X: np.ndarray, *wanted: str, engine: str = "auto", n_threads: int | None = None) -> Posterior:
+        """``labels``, ``log_likelihood`` and ``responsibilities`` of rows, those that are named."""
+        X = as_rows(X, n_features=self.params.origin.shape[1])
+        runner = choose_engine(engine, pass_work(X.shape, len(self.params.weights)))
+        return runner.evaluate(self.family, X, self.params, wanted, n_threads=n_threads)
+
+    def sample(self, n_samples: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n_samples, n_features) drawn from the mixture, component by component, and their components."""
+        counts = rng.multinomial(n_samples, self.params.weights)
+        rows = [self.family.sample(self.params, k, int(count), rng) for k, count in enumerate(counts)]
+        return np.vstack(rows), np.repeat(np.arange(len(counts)), counts)
+
+    @property
+    def n_parameters(self) -> int:
+        return self.family.n_parameters(*self.params.origin.shape)
+
+
+@dataclass(frozen=True)
+class FitResult(Mixture):
+    """A fitted mixture and how it came about.
+
+    Attributes
+    ----------
+    run : EMResult
+        Loop of the best start: ``converged``, ``n_iter``, ``lower_bound``, ``history``.
+    lower_bounds : tuple of float
+        Mean log-likelihood that each start reached.
+    engine : str
+        Name of the engine that ran.
+    """
+
+    run: EMResult[Any]
+    lower_bounds: tuple[float, ...]
+    engine: str
+
+
+def pass_work(shape: tuple[int, ...], n_components: int) -> float:
+    """Multiply-adds of one pass, roughly: the scale on which engines and threads are chosen."""
+    n_samples, n_features = shape
+    return float(n_samples) * n_components * n_features * (n_features + 8)
+
+
+class Passes:
+    """The two steps of EM for one family, engine and data set."""
+
+    def __init__(
+        self,
+        family: Family[Any],
+        X: np.ndarray,
+        sample_weight: np.ndarray | None,
+        engine: Engine,
+        n_threads: int | None,
+    ) -> None:
+        self.family = family
+        self.X = X
+        self.sample_weight = sample_weight
+        self.engine = engine
+        self.n_threads = n_threads
+        self._shared: Stats | None = None
+
+    def accumulate(self, params: Params) -> Stats:
+        """E-step. What does not depend on the parameters is computed in the first call only."""
+        stats = self.engine.accumulate(
+            self.family, self.X, params, sample_weight=self.sample_weight, n_threads=self.n_threads
+        )
+        if self.family.shared_moments is None:
+            return stats
+        if self._shared is None:
+            self._shared = self._all_rows(stats.mass @ params.origin / stats.mass.sum())
+        return replace(stats, shared=self._shared)
+
+    def _all_rows(self, centre: np.ndarray) -> Stats:
+        """Moments of all rows about ``centre``, in float64 whatever the rows are: it is done once."""
+        assert self.family.shared_moments is not None
+        total: Stats | None = None
+        step = len(self.X) if self.X.dtype == np.float64 else max(1, 2**22 // self.X.shape[1])
+        for start in range(0, len(self.X), step):
+            rows = self.X[start : start + step].astype(np.float64, copy=False)
+            weight = None if self.sample_weight is None else self.sample_weight[start : start + step]
+            every = np.broadcast_to(np.ones(()), (len(rows), 1))
+            stats = self.engine.accumulate_given(
+                self.family.shared_moments, rows, every, centre[None], sample_weight=weight, n_threads=self.n_threads
+            )
+            total = stats if total is None else total + stats
+        assert total is not None
+        return total
+
+
+def fit(
+    X: Any,
+    family: str | Family[Any] = "gaussian",
+    n_components: int = 1,
+    *,
+    start: str | Params | Sequence[Params] = "kmeans",
+    sample_weight: Any = None,
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    n_init: int = 1,
+    random_state: Any = None,
+    engine: str = "auto",
+    n_threads: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    on_interrupt: OnInterrupt = "raise",
+    previous: float = -np.inf,
+) -> FitResult:
+    """Fit a mixture by expectation-maximization.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Rows, float32 or float64 in any memory order, read where they lie; other types are converted to float64.
+    family : {"gaussian", "poisson"} or Family
+        Distribution of the components; a :class:`~fastem.families.Family` carries settings, such as
+        ``Gaussian("diag", reg_covar=0.0)``.
+    n_components : int
+    start : {"kmeans", "k-means++", "random", "random_from_data"}, Params, or sequence of Params
+        Where to start: a method, or parameters, of which each is tried.
+    sample_weight : array-like of shape (n_samples,), optional
+        Non-negative weights: weight 2 is the row twice.
+    tol : float
+        Stop when the mean log-likelihood of a row changes by less.
+    max_iter : int
+    n_init : int
+        Number of starts that a method makes; the one of the highest likelihood is kept.
+    random_state : int, RandomState or None
+    engine : {"auto", "numba", "cython", "numpy", "python"}
+    n_threads : int or None
+        Threads of a pass; None for as many as this process may use. The result does not depend on it.
+    callbacks : sequence of callable
+        Each is called with an :class:`~fastem.em.Iteration`; a true return value stops the fit.
+    on_interrupt : {"raise", "keep"}
+        Whether Ctrl-C raises, or ends the fit with the best parameters so far.
+    previous : float
+        Mean log-likelihood that the first iteration's change is measured from, for a fit that goes on.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ValueError
+        If data, weights or an option are not as described; the message says what was given and what is required.
+    DegenerateComponentError
+        If a component collapses: no longer a distribution.
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
+    """
+    X = as_rows(X)
+    sample_weight = as_weights(sample_weight, len(X))
+    if isinstance(family, str):
+        if family not in FAMILIES:
+            raise ValueError(f"family must be one of {tuple(FAMILIES)} or a Family, but got {family!r}")
+        family = FAMILIES[family]()
+    family.check_data(X)
+    if on_interrupt not in ("raise", "keep"):
+        raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
+    if len(X) < n_components:
+        raise ValueError(
+            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {len(X)}; "
+            "use fewer components or more rows"
+        )
+    work = pass_work(X.shape, n_components)
+    runner = choose_engine(engine, work * max_iter * n_init)
+    if isinstance(start, str):
+        rng = _random_state(random_state)
+        starts = [
+            start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads) for _ in range(n_init)
+        ]
+    else:
+        starts = [start] if isinstance(start, Params) else list(start)
+    runs = _run_starts(family, X, sample_weight, runner, n_threads, starts, work, tol, max_iter, previous, callbacks,
+                       on_interrupt)  # fmt: skip
+    best = max(runs, key=lambda run: run.lower_bound)
+    return FitResult(family, best.params, best, tuple(run.lower_bound for run in runs), runner.name)
+
+
+def _run_starts(
+    family: Family[Any],
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    runner: Engine,
+    n_threads: int | None,
+    starts: Sequence[Params],
+    work: float,
+    tol: float,
+    max_iter: int,
+    previous: float,
+    callbacks: Sequence[Callback],
+    on_interrupt: OnInterrupt,
+) -> list[EMResult[Any]]:
+    """EM from each start: small problems side by side, large ones in turn on all threads. The results are the same."""
+    from fastem.engines.threads import resolve_threads
+
+    threads = resolve_threads(n_threads, np.inf)
+    side_by_side = min(threads, len(starts)) if work < _SIDE_BY_SIDE_WORK and not callbacks else 1
+    passes = Passes(family, X, sample_weight, runner, n_threads if side_by_side == 1 else 1)
+
+    def one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback] = ()) -> EMResult[Any]:
+        return em.run(
+            passes.accumulate,
+            family.update,
+            starts[index],
+            tol=tol,
+            max_iter=max_iter,
+            previous=previous,
+            start=index,
+            callbacks=(*callbacks, *stop),
+            on_interrupt=on_interrupt,
+        )
+
+    if side_by_side == 1:
+        runs = []
+        for index in range(len(starts)):
+            runs.append(one(index, on_interrupt))
+            if runs[-1].interrupted:
+                break
+        return runs
+    interrupted: list[bool] = []
+    with ThreadPoolExecutor(side_by_side) as pool:
+        futures = [pool.submit(one, i, "raise", [lambda _: bool(interrupted)]) for i in range(len(starts))]
+        try:
+            return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            interrupted.append(True)
+            if on_interrupt == "raise":
+                raise
+            return [future.result() for future in futures]
+
+
+def _random_state(seed: Any) -> np.random.RandomState:
+    if seed is None:
+        return np.random.mtrand._rand
+    if isinstance(seed, np.random.RandomState):
+        return seed
+    return np.random.RandomState(seed)

@@ -1,0 +1,116 @@
+"""Log-densities of Gaussian components.
+
+A parameter row is ``theta[k] = [constant, mean (D), precision factor ...]``; the factor carries 1 / sqrt(2), so that
+``log w_k + log N(x | k) = constant - |(x - mean) factor|^2``. Densities always start from ``x - mean``.
+"""
+
+from fastem.kernels.vectors import lanes, load, n_vectors, splat, store, zero
+
+
+def full_log_density(XT, n_rows, theta, common, scratch, log_p):
+    """Full covariances. The upper-triangular factor is packed by tiles of 4 columns.
+
+    Columns ``j .. j + 3`` of a tile are stored row by row down to the diagonal (4 values for each of the rows
+    ``0 .. j + 3``); the up to 3 last columns stand one by one (``j + 1`` values each).
+    """
+    width = lanes(XT)
+    n_features = XT.shape[0]
+    n_tiles = n_features // 4
+    for k in range(theta.shape[0]):
+        constant = splat(theta[k, 0])
+        for strip in range(n_vectors(XT, n_rows) // 2):
+            b = strip * 2 * width
+            for i in range(n_features):
+                mean = splat(theta[k, 1 + i])
+                store(scratch, i, 0, load(XT, i, b) - mean)
+                store(scratch, i, width, load(XT, i, b + width) - mean)
+            square_a = zero(XT)
+            square_b = zero(XT)
+            at = 1 + n_features
+            for tile in range(n_tiles):
+                a0 = zero(XT)
+                a1 = zero(XT)
+                a2 = zero(XT)
+                a3 = zero(XT)
+                b0 = zero(XT)
+                b1 = zero(XT)
+                b2 = zero(XT)
+                b3 = zero(XT)
+                for i in range(4 * tile + 4):
+                    x = load(scratch, i, 0)
+                    y = load(scratch, i, width)
+                    p0 = splat(theta[k, at])
+                    p1 = splat(theta[k, at + 1])
+                    p2 = splat(theta[k, at + 2])
+                    p3 = splat(theta[k, at + 3])
+                    at += 4
+                    a0 = a0 + p0 * x
+                    a1 = a1 + p1 * x
+                    a2 = a2 + p2 * x
+                    a3 = a3 + p3 * x
+                    b0 = b0 + p0 * y
+                    b1 = b1 + p1 * y
+                    b2 = b2 + p2 * y
+                    b3 = b3 + p3 * y
+                square_a = square_a + a0 * a0 + a1 * a1 + (a2 * a2 + a3 * a3)
+                square_b = square_b + b0 * b0 + b1 * b1 + (b2 * b2 + b3 * b3)
+            for j in range(4 * n_tiles, n_features):
+                a0 = zero(XT)
+                b0 = zero(XT)
+                for i in range(j + 1):
+                    p0 = splat(theta[k, at])
+                    at += 1
+                    a0 = a0 + p0 * load(scratch, i, 0)
+                    b0 = b0 + p0 * load(scratch, i, width)
+                square_a = square_a + a0 * a0
+                square_b = square_b + b0 * b0
+            store(log_p, k, b, constant - square_a)
+            store(log_p, k, b + width, constant - square_b)
+
+
+def tied_log_density(XT, n_rows, theta, common, scratch, log_p):
+    """One covariance for all components: rows are whitened once, whatever the number of components.
+
+    ``common = [centre (D), factor (D x D, row by row)]`` and ``theta[k] = [constant, mean (D), (mean - centre) factor
+    (D)]``. The centre is close to the data, so that the whitened difference cancels harmlessly.
+    """
+    width = lanes(XT)
+    n_features = XT.shape[0]
+    for strip in range(n_vectors(XT, n_rows)):
+        b = strip * width
+        for i in range(n_features):
+            store(scratch, i, 0, load(XT, i, b) - splat(common[i]))
+        for j in range(n_features):
+            a0 = zero(XT)
+            at = n_features + j
+            for i in range(j + 1):
+                a0 = a0 + splat(common[at]) * load(scratch, i, 0)
+                at += n_features
+            store(scratch, n_features + j, 0, a0)
+        for k in range(theta.shape[0]):
+            square_a = zero(XT)
+            for j in range(n_features):
+                x = load(scratch, n_features + j, 0) - splat(theta[k, 1 + n_features + j])
+                square_a = square_a + x * x
+            store(log_p, k, b, splat(theta[k, 0]) - square_a)
+
+
+def diag_log_density(XT, n_rows, theta, common, scratch, log_p):
+    """Diagonal covariances: ``theta[k] = [constant, mean (D), factor (D)]``."""
+    width = lanes(XT)
+    n_features = XT.shape[0]
+    for k in range(theta.shape[0]):
+        constant = splat(theta[k, 0])
+        for strip in range(n_vectors(XT, n_rows) // 2):
+            b = strip * 2 * width
+            square_a = zero(XT)
+            square_b = zero(XT)
+            for i in range(n_features):
+                mean = splat(theta[k, 1 + i])
+                factor = splat(theta[k, 1 + n_features + i])
+                x = (load(XT, i, b) - mean) * factor
+                y = (load(XT, i, b + width) - mean) * factor
+                square_a = square_a + x * x
+                square_b = square_b + y * y
+            store(log_p, k, b, constant - square_a)
+            store(log_p, k, b + width, constant - square_b)

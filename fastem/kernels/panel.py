@@ -1,0 +1,144 @@
+"""A pass over a panel of rows, block by block: the part that every family shares."""
+
+from fastem.kernels.elementary import exp_nonpositive, log_positive
+from fastem.kernels.vectors import fill, lane_sum, lanes, load, maximum, n_vectors, store, truncate, where_less, zero
+
+
+def load_block(X, start, n_rows, XT):
+    """Transpose rows ``start .. start + n_rows`` of ``X``, in any memory order, into ``XT[D, B]``.
+
+    The last row is repeated up to whole vectors: padding stays as finite as the data.
+    """
+    padded = n_vectors(XT, n_rows) * lanes(XT)
+    # Groups of 8 rows: whole cache lines are read and written.
+    for group in range((n_rows + 7) // 8):
+        for i in range(XT.shape[0]):
+            for b in range(8 * group, min(8 * group + 8, n_rows)):
+                XT[i, b] = X[start + b, i]
+    for i in range(XT.shape[0]):
+        for b in range(n_rows, padded):
+            XT[i, b] = XT[i, n_rows - 1]
+
+
+def load_weights(sample_weight, start, n_rows, rows):
+    """Weights of the block's rows into ``rows[0]``, all 1 where ``sample_weight`` is empty; padding weighs 0."""
+    padded = n_vectors(rows, n_rows) * lanes(rows)
+    if sample_weight.shape[0] == 0:
+        for b in range(n_rows):
+            rows[0, b] = 1
+    else:
+        for b in range(n_rows):
+            rows[0, b] = sample_weight[start + b]
+    for b in range(n_rows, padded):
+        rows[0, b] = 0
+
+
+def unit_weights(n_rows, rows):
+    """Weight 1 for each of the block's rows into ``rows[0]``."""
+    width = lanes(rows)
+    for v in range(n_vectors(rows, n_rows)):
+        store(rows, 0, v * width, fill(zero(rows), 1.0))
+
+
+def load_responsibilities(given, start, n_rows, rows, log_p):
+    """Given responsibilities, times the rows' weights, into ``log_p[K, B]``."""
+    padded = n_vectors(rows, n_rows) * lanes(rows)
+    for k in range(log_p.shape[0]):
+        for b in range(n_rows):
+            log_p[k, b] = given[start + b, k] * rows[0, b]
+        for b in range(n_rows, padded):
+            log_p[k, b] = 0
+
+
+def posterior(log_p, n_rows, rows):
+    """Turn weighted log-densities ``log_p[K, B]`` into responsibilities times the weights ``rows[0]``, in place.
+
+    Writes each row's log-likelihood into ``rows[1]`` and returns their weighted sum.
+    """
+    width = lanes(log_p)
+    n_components = log_p.shape[0]
+    total = 0.0
+    for v in range(n_vectors(log_p, n_rows)):
+        b = v * width
+        top = load(log_p, 0, b)
+        for k in range(1, n_components):
+            top = maximum(top, load(log_p, k, b))
+        norm = zero(log_p)
+        for k in range(n_components):
+            p = exp_nonpositive(load(log_p, k, b) - top)
+            store(log_p, k, b, p)
+            norm = norm + p
+        log_norm = top + log_positive(norm)
+        store(rows, 1, b, log_norm)
+        weight = load(rows, 0, b)
+        total += lane_sum(weight * log_norm)
+        scale = weight / norm
+        for k in range(n_components):
+            store(log_p, k, b, load(log_p, k, b) * scale)
+    return total
+
+
+def likeliest(log_p, n_rows, rows):
+    """Index of each row's component of largest ``log_p[K, B]``, the first of equals, into ``rows[0]``."""
+    width = lanes(log_p)
+    for v in range(n_vectors(log_p, n_rows)):
+        b = v * width
+        top = load(log_p, 0, b)
+        index = zero(log_p)
+        one = fill(top, 1.0)
+        component = zero(log_p)
+        for k in range(1, log_p.shape[0]):
+            component = component + one
+            candidate = load(log_p, k, b)
+            index = where_less(top, candidate, component, index)
+            top = maximum(top, candidate)
+        store(rows, 0, b, index)
+
+
+def accumulate_panel(
+    log_density, accumulate, X, sample_weight, given, start, stop, theta, common, XT, log_p, rows, scratch, S
+):
+    """E-step over rows ``start .. stop``: add their moments to ``S`` and return their weighted log-likelihood.
+
+    Responsibilities are the posterior, or ``given[n_rows, K]`` where that is not empty.
+    """
+    block = XT.shape[1]
+    total = 0.0
+    for index in range((stop - start + block - 1) // block):
+        first = start + index * block
+        n_rows = min(block, stop - first)
+        load_block(X, first, n_rows, XT)
+        load_weights(sample_weight, first, n_rows, rows)
+        if given.shape[0] > 0:
+            load_responsibilities(given, first, n_rows, rows, log_p)
+        else:
+            log_density(XT, n_rows, theta, common, scratch, log_p)
+            total += posterior(log_p, n_rows, rows)
+        accumulate(XT, n_rows, log_p, theta, scratch, S)
+    return total
+
+
+def evaluate_panel(
+    log_density, X, start, stop, theta, common, XT, log_p, rows, scratch, labels, log_likelihood, responsibilities
+):
+    """Posterior of rows ``start .. stop``, into those of the three outputs that are not empty."""
+    block = XT.shape[1]
+    for index in range((stop - start + block - 1) // block):
+        first = start + index * block
+        n_rows = min(block, stop - first)
+        load_block(X, first, n_rows, XT)
+        log_density(XT, n_rows, theta, common, scratch, log_p)
+        if labels.shape[0] > 0:
+            likeliest(log_p, n_rows, rows)
+            for b in range(n_rows):
+                labels[first + b] = truncate(rows[0, b])
+        if log_likelihood.shape[0] > 0 or responsibilities.shape[0] > 0:
+            unit_weights(n_rows, rows)
+            posterior(log_p, n_rows, rows)
+            if log_likelihood.shape[0] > 0:
+                for b in range(n_rows):
+                    log_likelihood[first + b] = rows[1, b]
+            if responsibilities.shape[0] > 0:
+                for b in range(n_rows):
+                    for k in range(log_p.shape[0]):
+                        responsibilities[first + b, k] = log_p[k, b]

@@ -1,0 +1,40 @@
+cdef extern from "vectors.h" nogil:
+    ctypedef double real "fastem_real"
+    ctypedef double vec "fastem_vec"
+    const Py_ssize_t FASTEM_LANES
+    const bint FASTEM_IS_DOUBLE
+    vec fastem_load(const real *)
+    void fastem_store(real *, vec)
+    vec fastem_zero()
+    vec splat "fastem_splat"(real)
+    real lane_sum "fastem_lane_sum"(vec)
+    vec maximum "fastem_maximum"(vec, vec)
+    vec where_less "fastem_where_less"(vec, vec, vec, vec)
+    vec scale_exponent "fastem_scale_exponent"(vec, vec)
+    vec exponent "fastem_exponent"(vec)
+    vec mantissa "fastem_mantissa"(vec)
+    int fastem_cpu_level()
+
+cdef inline Py_ssize_t lanes(real[:, ::1] array) noexcept nogil:
+    return FASTEM_LANES
+
+cdef inline Py_ssize_t n_vectors(real[:, ::1] array, Py_ssize_t n_rows) noexcept nogil:
+    return (n_rows + 2 * FASTEM_LANES - 1) // (2 * FASTEM_LANES) * 2
+
+cdef inline bint is_double(vec vector) noexcept nogil:
+    return FASTEM_IS_DOUBLE
+
+cdef inline vec load(real[:, ::1] array, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    return fastem_load(&array[row, column])
+
+cdef inline void store(real[:, ::1] array, Py_ssize_t row, Py_ssize_t column, vec vector) noexcept nogil:
+    fastem_store(&array[row, column], vector)
+
+cdef inline vec zero(real[:, ::1] array) noexcept nogil:
+    return fastem_zero()
+
+cdef inline vec fill(vec like, double value) noexcept nogil:
+    return splat(<real> value)
+
+cdef inline Py_ssize_t truncate(real value) noexcept nogil:
+    return <Py_ssize_t> value

@@ -1,0 +1,85 @@
+"""The vector type of the kernels, spelled in NumPy.
+
+A vector is a few consecutive values of one row of an array. These few functions are all that each compiler
+supplies for itself: Numba in ``fastem.engines.numba_vectors``, C in ``vectors.h``, and this file for uncompiled runs,
+where an index out of range is an error.
+"""
+
+import numpy as np
+
+LANES = 4
+_EXPONENT = {np.dtype(np.float64): 1.5 * 2.0**52, np.dtype(np.float32): 1.5 * 2.0**23}
+
+
+def lanes(array):
+    """Number of values in a vector of the array's dtype."""
+    return LANES
+
+
+def n_vectors(array, n_rows):
+    """Number of vectors that cover ``n_rows`` of a block: even, for the kernels that work on pairs."""
+    return (n_rows + 2 * LANES - 1) // (2 * LANES) * 2
+
+
+def is_double(vector):
+    return vector.dtype == np.float64
+
+
+def load(array, row, column):
+    if row < 0 or column < 0 or column + LANES > array.shape[1]:
+        raise IndexError(f"vector [{row}, {column}:{column + LANES}] is outside of shape {array.shape}")
+    return array[row, column : column + LANES].copy()
+
+
+def store(array, row, column, vector):
+    if row < 0 or column < 0 or column + LANES > array.shape[1]:
+        raise IndexError(f"vector [{row}, {column}:{column + LANES}] is outside of shape {array.shape}")
+    array[row, column : column + LANES] = vector
+
+
+def splat(value):
+    """A vector with ``value``, an element of an array, in every lane."""
+    return np.full(LANES, value)
+
+
+def zero(array):
+    """A vector of zeros of the array's dtype."""
+    return np.zeros(LANES, dtype=array.dtype)
+
+
+def fill(like, value):
+    """A vector of the dtype of the vector ``like`` with the constant ``value`` in every lane."""
+    return np.full(LANES, value, dtype=like.dtype)
+
+
+def lane_sum(vector):
+    return vector.sum()
+
+
+def maximum(a, b):
+    return np.where(a < b, b, a)
+
+
+def where_less(a, b, then, otherwise):
+    return np.where(a < b, then, otherwise)
+
+
+def scale_exponent(value, shifted):
+    """``value * 2**n`` where ``shifted = n + 1.5 * 2**52`` (2**23 in single precision) holds ``n`` in its low bits."""
+    n = np.nan_to_num(shifted - value.dtype.type(_EXPONENT[value.dtype]), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.ldexp(value, np.clip(n, -2000, 2000).astype(np.int32)).astype(value.dtype)
+
+
+def exponent(x):
+    """``e`` of the positive ``x = m * 2**e`` with ``1 <= m < 2``."""
+    return (np.frexp(x)[1] - 1).astype(x.dtype)
+
+
+def mantissa(x):
+    """``m`` of the positive ``x = m * 2**e`` with ``1 <= m < 2``."""
+    return (np.frexp(x)[0] * 2).astype(x.dtype)
+
+
+def truncate(value):
+    """The integer part of a non-negative element of an array."""
+    return int(value)
