@@ -52,6 +52,25 @@ Callback = Callable[[Iteration], object]
 
 
 @dataclass(frozen=True)
+class History:
+    """The course of a loop, by iteration; parameters are not kept.
+
+    Attributes
+    ----------
+    lower_bound : ndarray of shape (n_iter,)
+        Mean log-likelihood of a row before each M-step.
+    weights : ndarray of shape (n_iter, n_components)
+        The weights that it belongs to.
+    seconds : ndarray of shape (n_iter,)
+        Time since the start of the loop.
+    """
+
+    lower_bound: np.ndarray
+    weights: np.ndarray
+    seconds: np.ndarray
+
+
+@dataclass(frozen=True)
 class EMResult(Generic[P]):
     """Where a loop ended.
 
@@ -61,8 +80,7 @@ class EMResult(Generic[P]):
         Parameters after the last M-step.
     lower_bound : float
         Mean log-likelihood of a row in the last E-step; -inf if there was none.
-    history : tuple of Iteration
-        One entry an iteration.
+    history : History
     converged : bool
     interrupted : bool
         Whether Ctrl-C or a callback ended the loop.
@@ -70,13 +88,13 @@ class EMResult(Generic[P]):
 
     params: P
     lower_bound: float
-    history: tuple[Iteration, ...]
+    history: History
     converged: bool
     interrupted: bool = False
 
     @property
     def n_iter(self) -> int:
-        return len(self.history)
+        return len(self.history.seconds)
 
 
 def run(
@@ -110,7 +128,9 @@ def run(
         If the log-likelihood is no longer finite.
     """
     began = time.perf_counter()
-    history: list[Iteration] = []
+    lower_bounds: list[float] = []
+    all_weights: list[np.ndarray] = []
+    times: list[float] = []
     lower_bound = previous
     converged = interrupted = False
     try:
@@ -125,10 +145,12 @@ def run(
             change, lower_bound = reached - lower_bound, reached
             weights = params.weights  # type: ignore[attr-defined]
             params = update(stats)
-            seconds = time.perf_counter() - began
-            history.append(Iteration(start, iteration, params, weights, reached, change, seconds))
+            lower_bounds.append(reached)
+            all_weights.append(weights)
+            times.append(time.perf_counter() - began)
+            seen = Iteration(start, iteration, params, weights, reached, change, times[-1])
             # Every callback is told, also after one has asked to stop.
-            answers = [callback(history[-1]) for callback in callbacks]
+            answers = [callback(seen) for callback in callbacks]
             if any(answers):
                 interrupted = True
                 break
@@ -139,4 +161,6 @@ def run(
         if on_interrupt == "raise":
             raise
         interrupted = True
-    return EMResult(params, lower_bound, tuple(history), converged, interrupted)
+    n_components = len(params.weights)  # type: ignore[attr-defined]
+    history = History(np.array(lower_bounds), np.array(all_weights).reshape(-1, n_components), np.array(times))
+    return EMResult(params, lower_bound, history, converged, interrupted)

@@ -210,6 +210,8 @@ def fit(
     runs = _run_starts(family, X, sample_weight, runner, n_threads, starts, work, tol, max_iter, previous, callbacks,
                        on_interrupt)  # fmt: skip
     best = max(runs, key=lambda run: run.lower_bound)
+    if any(run.interrupted for run in runs):
+        best = replace(best, converged=False, interrupted=True)
     return FitResult(family, best.params, best, tuple(run.lower_bound for run in runs), runner.name)
 
 

@@ -165,13 +165,9 @@ class BaseMixture(DensityMixin, BaseEstimator):
         self.converged_ = run.converged
         self.n_iter_ = run.n_iter
         self.lower_bound_ = run.lower_bound
-        self.lower_bounds_ = [entry.lower_bound for entry in run.history]
+        self.lower_bounds_ = run.history.lower_bound.tolist()
         self.init_lower_bounds_ = list(result.lower_bounds)
-        self.history_ = {
-            "lower_bound": np.array(self.lower_bounds_),
-            "weights": np.array([entry.weights for entry in run.history]).reshape(run.n_iter, self.n_components),
-            "seconds": np.array([entry.seconds for entry in run.history]),
-        }
+        self.history_ = vars(run.history)
         self.engine_ = result.engine
 
     # What the fitted model computes.
@@ -239,8 +235,9 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         score : float
         """
-        log_likelihood = self.score_samples(X).astype(np.float64)
-        return float(np.average(log_likelihood, weights=as_weights(sample_weight, len(log_likelihood))))
+        X = self._check_rows(X)
+        n, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
+        return log_likelihood / n
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the fitted mixture.
@@ -280,7 +277,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ----------
         Schwarz (1978), Estimating the dimension of a model.
         """
-        n, log_likelihood = self._total(X, sample_weight)
+        X = self._check_rows(X)
+        return self._bic(X, as_weights(sample_weight, len(X)))
+
+    def _bic(self, X: np.ndarray, weight: np.ndarray | None) -> float:
+        n, log_likelihood = self._total(X, weight)
         return -2 * log_likelihood + self._n_parameters() * float(np.log(n))
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
@@ -295,7 +296,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         aic : float
         """
-        _, log_likelihood = self._total(X, sample_weight)
+        X = self._check_rows(X)
+        _, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
         return -2 * log_likelihood + 2 * self._n_parameters()
 
     def icl(self, X: Any, sample_weight: Any = None) -> float:
@@ -317,18 +319,23 @@ class BaseMixture(DensityMixin, BaseEstimator):
         Biernacki, Celeux & Govaert (2000), Assessing a mixture model for clustering with the integrated completed
         likelihood; the entropy form of McLachlan & Peel (2000), section 6.10.
         """
-        responsibilities = self.predict_proba(X).astype(np.float64)
-        weight = as_weights(sample_weight, len(responsibilities))
-        terms = responsibilities * np.log(np.where(responsibilities > 0, responsibilities, 1.0))
-        entropy = -float(np.sum(terms if weight is None else terms * weight[:, None]))
-        return self.bic(X, sample_weight) + 2 * entropy
+        X = self._check_rows(X)
+        weight = as_weights(sample_weight, len(X))
+        entropy = 0.0
+        # A slice at a time: responsibilities of all rows would outweigh the data.
+        step = max(1, 2**20 // self.n_components)
+        for rows in (slice(start, start + step) for start in range(0, len(X), step)):
+            responsibilities = self._posterior(X[rows], "responsibilities").responsibilities.astype(np.float64)
+            terms = responsibilities * np.log(np.where(responsibilities > 0, responsibilities, 1.0))
+            entropy -= float(np.sum(terms if weight is None else terms * weight[rows, None]))
+        return self._bic(X, weight) + 2 * entropy
 
-    def _total(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+    def _total(self, X: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
         """Total weight and log-likelihood of all rows."""
-        n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
-        weight = as_weights(sample_weight, n_samples)
-        n = float(n_samples) if weight is None else float(weight.sum())
-        return n, self.score(X, sample_weight=weight) * n
+        log_likelihood = self._posterior(X, "log_likelihood").log_likelihood.astype(np.float64)
+        if weight is None:
+            return float(len(X)), float(log_likelihood.sum())
+        return float(weight.sum()), float(weight @ log_likelihood)
 
     # Files.
 
