@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -65,9 +65,9 @@ class History:
         Time since the start of the loop.
     """
 
-    lower_bound: np.ndarray
-    weights: np.ndarray
-    seconds: np.ndarray
+    lower_bound: np.ndarray = field(repr=False)
+    weights: np.ndarray = field(repr=False)
+    seconds: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,7 @@ def fit(
     n_components: int = 1,
     *,
     start: str | Params | Sequence[Params] = "kmeans",
+    amend: Callable[[Any], Any] | None = None,
     sample_weight: Any = None,
     tol: float = 1e-3,
     max_iter: int = 100,
@@ -151,6 +153,8 @@ def fit(
     n_components : int
     start : {"kmeans", "k-means++", "random", "random_from_data"}, Params, or sequence of Params
         Where to start: a method, or parameters, of which each is tried.
+    amend : callable, optional
+        Applied to the parameters that a method starts from, to put known values in their place.
     sample_weight : array-like of shape (n_samples,), optional
         Non-negative weights: weight 2 is the row twice.
     tol : float
@@ -190,9 +194,8 @@ def fit(
         if family not in FAMILIES:
             raise ValueError(f"family must be one of {tuple(FAMILIES)} or a Family, but got {family!r}")
         family = FAMILIES[family]()
+    _check_options(n_components, tol, max_iter, n_init, on_interrupt)
     family.check_data(X)
-    if on_interrupt not in ("raise", "keep"):
-        raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
     if len(X) < n_components:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {len(X)}; "
@@ -205,6 +208,7 @@ def fit(
         starts = [
             start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads) for _ in range(n_init)
         ]
+        starts = [amend(params) for params in starts] if amend is not None else starts
     else:
         starts = [start] if isinstance(start, Params) else list(start)
     runs = _run_starts(family, X, sample_weight, runner, n_threads, starts, work, tol, max_iter, previous, callbacks,
@@ -213,6 +217,16 @@ def fit(
     if any(run.interrupted for run in runs):
         best = replace(best, converged=False, interrupted=True)
     return FitResult(family, best.params, best, tuple(run.lower_bound for run in runs), runner.name)
+
+
+def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_interrupt: Any) -> None:
+    for name, value, least in (("n_components", n_components, 1), ("max_iter", max_iter, 0), ("n_init", n_init, 1)):
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, but got {value!r}")
+    if not isinstance(tol, Real) or not tol >= 0:
+        raise ValueError(f"tol must be a number of at least 0, but got {tol!r}")
+    if on_interrupt not in ("raise", "keep"):
+        raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
 
 
 def _run_starts(

@@ -113,16 +113,18 @@ class BaseMixture(DensityMixin, BaseEstimator):
         weight = as_weights(sample_weight, len(X))
         goes_on = self.warm_start and hasattr(self, "converged_")
         start: Any = self._fitted_params() if goes_on else self._given_params(None, X.shape[1], X.dtype)
-        rng = check_random_state(self.random_state)
         with ProgressLine(self.verbose, self.verbose_interval, self.max_iter, self.tol) as progress:
             result = fit(
                 X,
                 family,
                 self.n_components,
-                start=self._starts(X, family, rng, weight) if start is None else start,
+                start=self.init_params if start is None else start,
+                amend=lambda found: self._given_params(found, X.shape[1], X.dtype),
                 sample_weight=weight,
                 tol=self.tol,
                 max_iter=self.max_iter,
+                n_init=self.n_init,
+                random_state=check_random_state(self.random_state),
                 engine=self.engine,
                 n_threads=self.n_threads,
                 callbacks=[*self._callbacks(), *progress.callbacks],
@@ -138,21 +140,6 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 stacklevel=4,
             )
         return X
-
-    def _starts(self, X: np.ndarray, family: Family[Any], rng: Any, weight: np.ndarray | None) -> list[Params]:
-        """Starting parameters of ``n_init`` starts, the user's given values in place."""
-        from fastem.engines import choose_engine
-        from fastem.fitting import pass_work
-        from fastem.init import start_params
-
-        if len(X) < self.n_components:
-            return [None] * self.n_init  # type: ignore[list-item]  # fit() says what is wrong
-        engine = choose_engine(self.engine, pass_work(X.shape, self.n_components) * self.max_iter * self.n_init)
-        found = []
-        for _ in range(self.n_init):
-            start = start_params(family, X, self.n_components, self.init_params, rng, engine, weight, self.n_threads)
-            found.append(self._given_params(start, X.shape[1], X.dtype) or start)
-        return found
 
     def _callbacks(self) -> list[Any]:
         if self.callbacks is None:

@@ -215,6 +215,11 @@ class Gaussian(Family[GaussianParams]):
         """Upper-triangular ``P`` with ``P P' = covariance^-1``: the transposed inverse of the Cholesky factor."""
         from scipy.linalg import lapack
 
+        if not np.isfinite(covariance).all():
+            raise DegenerateComponentError(
+                f"the covariance of {whose} is not finite: values of the data are too large to be squared. Scale the "
+                "features, or use float64."
+            )
         lower, failed = lapack.dpotrf(np.ascontiguousarray(covariance, dtype=np.float64), lower=1, clean=1)
         if failed == 0:
             lower, failed = lapack.dtrtri(lower, lower=1)
