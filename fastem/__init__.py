@@ -14,7 +14,7 @@ _HOMES = {
     "GaussianMixture": "fastem.estimators",
     "PoissonMixture": "fastem.estimators",
     "fit": "fastem.fitting",
-    "Mixture": "fastem.fitting",
+    "Mixture": "fastem.mixture",
     "FitResult": "fastem.fitting",
     "Gaussian": "fastem.families",
     "GaussianParams": "fastem.families",
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from fastem.estimators import GaussianMixture, PoissonMixture
     from fastem.families import Gaussian, GaussianParams, Poisson, PoissonParams
     from fastem.families.base import DegenerateComponentError
-    from fastem.fitting import FitResult, Mixture, fit
+    from fastem.fitting import FitResult, fit
+    from fastem.mixture import Mixture
     from fastem.persistence import load
     from fastem.stats import Stats
 

@@ -13,43 +13,15 @@ import numpy as np
 from fastem import em
 from fastem.data.arrays import as_rows, as_weights
 from fastem.em import Callback, EMResult, OnInterrupt
-from fastem.engines import Engine, Posterior, choose_engine
+from fastem.engines import Engine, choose_engine, pass_work
+from fastem.engines.threads import resolve_threads
 from fastem.families import FAMILIES, Family, Params
 from fastem.init import start_params
+from fastem.mixture import Mixture
 from fastem.stats import Stats
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
 _SIDE_BY_SIDE_WORK = 5e7
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """A mixture: a family and its parameters. What it computes, it computes on the engine it is given.
-
-    Attributes
-    ----------
-    family : Family
-    params : Params
-    """
-
-    family: Family[Any]
-    params: Params
-
-    def posterior(self, X: np.ndarray, *wanted: str, engine: str = "auto", n_threads: int | None = None) -> Posterior:
-        """``labels``, ``log_likelihood`` and ``responsibilities`` of rows, those that are named."""
-        X = as_rows(X, n_features=self.params.origin.shape[1])
-        runner = choose_engine(engine, pass_work(X.shape, len(self.params.weights)))
-        return runner.evaluate(self.family, X, self.params, wanted, n_threads=n_threads)
-
-    def sample(self, n_samples: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Rows (n_samples, n_features) drawn from the mixture, component by component, and their components."""
-        counts = rng.multinomial(n_samples, self.params.weights)
-        rows = [self.family.sample(self.params, k, int(count), rng) for k, count in enumerate(counts)]
-        return np.vstack(rows), np.repeat(np.arange(len(counts)), counts)
-
-    @property
-    def n_parameters(self) -> int:
-        return self.family.n_parameters(*self.params.origin.shape)
 
 
 @dataclass(frozen=True)
@@ -69,12 +41,6 @@ class FitResult(Mixture):
     run: EMResult[Any]
     lower_bounds: tuple[float, ...]
     engine: str
-
-
-def pass_work(shape: tuple[int, ...], n_components: int) -> float:
-    """Multiply-adds of one pass, roughly: the scale on which engines and threads are chosen."""
-    n_samples, n_features = shape
-    return float(n_samples) * n_components * n_features * (n_features + 8)
 
 
 class Passes:
@@ -201,8 +167,7 @@ def fit(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {len(X)}; "
             "use fewer components or more rows"
         )
-    work = pass_work(X.shape, n_components)
-    runner = choose_engine(engine, work * max_iter * n_init)
+    runner = choose_engine(engine, X.shape, n_components, passes=max_iter * n_init)
     if isinstance(start, str):
         rng = _random_state(random_state)
         starts = [
@@ -211,8 +176,9 @@ def fit(
         starts = [amend(params) for params in starts] if amend is not None else starts
     else:
         starts = [start] if isinstance(start, Params) else list(start)
-    runs = _run_starts(family, X, sample_weight, runner, n_threads, starts, work, tol, max_iter, previous, callbacks,
-                       on_interrupt)  # fmt: skip
+    runs = _run_starts(
+        family, X, sample_weight, runner, n_threads, starts, tol, max_iter, previous, callbacks, on_interrupt
+    )
     best = max(runs, key=lambda run: run.lower_bound)
     if any(run.interrupted for run in runs):
         best = replace(best, converged=False, interrupted=True)
@@ -221,9 +187,9 @@ def fit(
 
 def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_interrupt: Any) -> None:
     for name, value, least in (("n_components", n_components, 1), ("max_iter", max_iter, 0), ("n_init", n_init, 1)):
-        if not isinstance(value, Integral) or value < least:
+        if not isinstance(value, Integral) or int(value) < least:
             raise ValueError(f"{name} must be an integer of at least {least}, but got {value!r}")
-    if not isinstance(tol, Real) or not tol >= 0:
+    if not isinstance(tol, Real) or not float(tol) >= 0:
         raise ValueError(f"tol must be a number of at least 0, but got {tol!r}")
     if on_interrupt not in ("raise", "keep"):
         raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
@@ -236,7 +202,6 @@ def _run_starts(
     runner: Engine,
     n_threads: int | None,
     starts: Sequence[Params],
-    work: float,
     tol: float,
     max_iter: int,
     previous: float,
@@ -244,10 +209,9 @@ def _run_starts(
     on_interrupt: OnInterrupt,
 ) -> list[EMResult[Any]]:
     """EM from each start: small problems side by side, large ones in turn on all threads. The results are the same."""
-    from fastem.engines.threads import resolve_threads
-
     threads = resolve_threads(n_threads, np.inf)
-    side_by_side = min(threads, len(starts)) if work < _SIDE_BY_SIDE_WORK and not callbacks else 1
+    is_small = pass_work(X.shape, len(starts[0].weights)) < _SIDE_BY_SIDE_WORK
+    side_by_side = min(threads, len(starts)) if is_small and not callbacks else 1
     passes = Passes(family, X, sample_weight, runner, n_threads if side_by_side == 1 else 1)
 
     def one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback] = ()) -> EMResult[Any]:

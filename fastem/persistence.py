@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastem.families import FAMILIES
-from fastem.fitting import Mixture
+from fastem.mixture import Mixture
 
 FORMAT = "fastem mixture"
 VERSION = 1

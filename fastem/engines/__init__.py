@@ -10,7 +10,7 @@ from fastem.engines.base import Engine, Posterior
 
 ENGINES = ("numba", "cython", "numpy", "python")
 
-__all__ = ["ENGINES", "Engine", "Posterior", "available_engines", "choose_engine", "get_engine"]
+__all__ = ["ENGINES", "Engine", "Posterior", "available_engines", "choose_engine", "get_engine", "pass_work"]
 
 
 @cache
@@ -60,10 +60,17 @@ def available_engines() -> tuple[str, ...]:
 _NUMBA_WORK = 2e10
 
 
-def choose_engine(name: str, work: float) -> Engine:
-    """The engine for ``work`` multiply-adds, when ``name`` leaves the choice (``"auto"``) to fastem."""
+def pass_work(shape: tuple[int, ...], n_components: int) -> float:
+    """Multiply-adds of one pass over (n_samples, n_features) rows, roughly: the scale of all such choices."""
+    n_samples, n_features = shape
+    return float(n_samples) * n_components * n_features * (n_features + 8)
+
+
+def choose_engine(name: str, shape: tuple[int, ...], n_components: int, passes: int = 1) -> Engine:
+    """The engine for so many passes over (n_samples, n_features) rows, where ``name`` is ``"auto"``."""
     if name != "auto":
         return get_engine(name)
+    work = pass_work(shape, n_components) * passes
     available = available_engines()
     if "numba" in available and "cython" in available:
         # By the work alone: what else this process has done must not change the last bits of a result.

@@ -24,8 +24,8 @@ _NO_WEIGHT = np.empty(0)
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
-# Rows of a block. Its working set stays in the nearest caches, and its rows of 1280 bytes do not fall on each other there:
-# 128 and 256, whose rows share addresses modulo 4096, made the posterior of 64 components up to twice as slow.
+# Rows of a block. Its working set stays in the nearest caches, and its rows of 1280 bytes do not fall on each other:
+# with 128 and 256, whose rows share addresses modulo 4096, the posterior of 64 components took up to twice as long.
 _BLOCK = 160
 # Statistics of panels that wait to be added, in bytes.
 _GROUP_BYTES = 16 * 2**20

@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastem.data.arrays import as_weights
 from fastem.engines import ENGINES
 from fastem.families import Family, Params
-from fastem.fitting import FitResult, Mixture, fit
+from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
+from fastem.mixture import Mixture
 from fastem.persistence import load_mixture, save_mixture
 from fastem.progress import ProgressLine
 

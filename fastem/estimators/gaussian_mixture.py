@@ -14,7 +14,7 @@ from fastem.estimators.base import BaseMixture
 from fastem.estimators.given import checked_array, checked_weights
 from fastem.families import Gaussian, GaussianParams, Params
 from fastem.families.gaussian import COVARIANCE_TYPES
-from fastem.fitting import Mixture
+from fastem.mixture import Mixture
 
 
 class GaussianMixture(BaseMixture):

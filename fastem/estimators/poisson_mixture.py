@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_array
 from fastem.estimators.base import BaseMixture
 from fastem.estimators.given import checked_array, checked_weights
 from fastem.families import Params, Poisson, PoissonParams
-from fastem.fitting import Mixture
+from fastem.mixture import Mixture
 
 
 class PoissonMixture(BaseMixture):
@@ -139,7 +139,7 @@ class PoissonMixture(BaseMixture):
         assert isinstance(params, PoissonParams)
         self.weights_ = params.weights.astype(dtype)
         self.rates_ = params.rates.astype(dtype)
-        self.means_ = self.rates_
+        self.means_ = self.rates_.copy()
 
     def _check_rows(self, X: Any) -> np.ndarray:
         X = super()._check_rows(X)

@@ -1,0 +1,42 @@
+"""A mixture: a family and its parameters, and what can be computed of the two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastem.data.arrays import as_rows
+from fastem.engines import Posterior, choose_engine
+from fastem.families import Family, Params
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture: a family and its parameters. What it computes, it computes on the engine it is given.
+
+    Attributes
+    ----------
+    family : Family
+    params : Params
+    """
+
+    family: Family[Any]
+    params: Params
+
+    def posterior(self, X: np.ndarray, *wanted: str, engine: str = "auto", n_threads: int | None = None) -> Posterior:
+        """``labels``, ``log_likelihood`` and ``responsibilities`` of rows, those that are named."""
+        X = as_rows(X, n_features=self.params.origin.shape[1])
+        runner = choose_engine(engine, X.shape, len(self.params.weights))
+        return runner.evaluate(self.family, X, self.params, wanted, n_threads=n_threads)
+
+    def sample(self, n_samples: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n_samples, n_features) drawn from the mixture, component by component, and their components."""
+        counts = rng.multinomial(n_samples, self.params.weights)
+        rows = [self.family.sample(self.params, k, int(count), rng) for k, count in enumerate(counts)]
+        return np.vstack(rows), np.repeat(np.arange(len(counts)), counts)
+
+    @property
+    def n_parameters(self) -> int:
+        return self.family.n_parameters(*self.params.origin.shape)
