@@ -25,7 +25,7 @@ _HOMES = {
     "Iteration": "fastem.em",
     "available_engines": "fastem.engines",
     "get_engine": "fastem.engines",
-    "load": "fastem.persistence",
+    "load": "fastem.estimators",
 }
 _MODULES = {"plot": "fastem.plotting"}
 
@@ -35,12 +35,11 @@ if TYPE_CHECKING:
     from fastem import plotting as plot
     from fastem.em import Iteration
     from fastem.engines import available_engines, get_engine
-    from fastem.estimators import GaussianMixture, PoissonMixture
+    from fastem.estimators import GaussianMixture, PoissonMixture, load
     from fastem.families import Gaussian, GaussianParams, Poisson, PoissonParams
     from fastem.families.base import DegenerateComponentError
     from fastem.fitting import FitResult, fit
     from fastem.mixture import Mixture
-    from fastem.persistence import load
     from fastem.stats import Stats
 
 

@@ -109,29 +109,3 @@ def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             raise ValueError("not an npz file")
         arrays = {name: file[name] for name in file.files}
     return json.loads(str(arrays.pop("header"))), arrays
-
-
-def load(path: str | os.PathLike[str]) -> Any:
-    """The fitted estimator in a file that ``model.save(path)`` wrote, whatever its family.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    GaussianMixture or PoissonMixture
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, of another program, or of a newer version.
-    """
-    from fastem import estimators
-
-    mixture, details = load_mixture(path)
-    for name in estimators.__all__:
-        estimator = getattr(estimators, name)
-        if estimator.family_name == mixture.family.name:
-            return estimator._from_mixture(mixture, details)
-    raise ValueError(f"{path} holds a {mixture.family.name} mixture, for which there is no estimator")

@@ -15,7 +15,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastem.data.arrays import as_weights
-from fastem.engines import ENGINES
+from fastem.engines import ENGINES, choose_engine, pass_work
+from fastem.engines.threads import resolve_threads
 from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
@@ -114,7 +115,15 @@ class BaseMixture(DensityMixin, BaseEstimator):
         weight = as_weights(sample_weight, len(X))
         goes_on = self.warm_start and hasattr(self, "converged_")
         start: Any = self._fitted_params() if goes_on else self._given_params(None, X.shape[1], X.dtype)
-        with ProgressLine(self.verbose, self.verbose_interval, self.max_iter, self.tol) as progress:
+        progress = ProgressLine(
+            self.verbose,
+            self.verbose_interval,
+            self.max_iter,
+            self.tol,
+            n_init=self.n_init if start is None else 1,
+            heading=self._runner(X.shape) if self.verbose > 1 else "",
+        )
+        with progress:
             result = fit(
                 X,
                 family,
@@ -141,6 +150,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 stacklevel=4,
             )
         return X
+
+    def _runner(self, shape: tuple[int, ...]) -> str:
+        """The engine and the threads of a fit, as ``verbose=2`` shows them."""
+        engine = choose_engine(self.engine, shape, self.n_components, passes=self.max_iter * self.n_init)
+        threads = resolve_threads(self.n_threads, pass_work(shape, self.n_components))
+        return f"engine {engine.name}, {threads} thread{'s' * (threads > 1)}"
 
     def _callbacks(self) -> list[Any]:
         if self.callbacks is None:

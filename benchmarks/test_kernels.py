@@ -1,0 +1,177 @@
+"""Block by block: the kernels as Numba compiles them, and a panel through each compiler.
+
+    pytest benchmarks/test_kernels.py --benchmark-enable
+
+Without ``--benchmark-enable`` each runs once. What a kernel computes is checked before its time is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastem.engines import available_engines, get_engine
+from fastem.engines.kernel_engine import Scratch, cut_rows
+from fastem.stats import moments_of
+
+from .engines import DTYPES, make_problem
+from .problems import Shape
+
+SIZES = ((2, 3), (8, 8), (16, 16), (32, 32), (128, 16))
+STRUCTURES = ("full", "tied", "diag")
+TOLERANCE = {"float64": 1e-9, "float32": 2e-3}
+PANEL_ROWS = 4096
+
+pytestmark = pytest.mark.benchmark(max_time=0.2, min_rounds=5)
+over_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+over_structures = pytest.mark.parametrize("structure", STRUCTURES)
+over_sizes = pytest.mark.parametrize(("n_features", "n_components"), SIZES)
+over_compilers = pytest.mark.parametrize("compiler", ["numba", "cython"])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows, parameters and working memory, as a driver hands them to the kernels."""
+
+    X: np.ndarray
+    family: Any
+    params: Any
+    packed: Any
+    memory: Scratch
+    S: np.ndarray
+
+    @classmethod
+    def of(cls, structure: str, n_features: int, n_components: int, dtype: str, n_rows: int | None = None) -> Block:
+        """A block of the length that fits the cache, or the rows of a panel."""
+        X, family, params = make_problem(Shape(PANEL_ROWS, n_features, n_components, structure), dtype)
+        packed = family.pack(params, X.dtype)
+        block = cut_rows(PANEL_ROWS, n_components, n_features, family.moments).block
+        X = X[: n_rows or block]
+        memory = Scratch.allocate(1, n_features, n_components, packed, block)
+        memory.XT[0] = X[:block].T
+        memory.rows[0] = 1
+        S = np.zeros_like(moments_of(X[:1], np.ones((1, n_components)), params.origin, family.moments))
+        return cls(X, family, params, packed, memory, S)
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.X)
+
+    def log_p(self) -> np.ndarray:
+        """Weighted log-densities by the formula, component by component."""
+        return (self.family.log_density(self.X, self.params) + np.log(self.params.weights)).T
+
+    def responsibilities(self) -> np.ndarray:
+        log_p = self.log_p()
+        return np.exp(log_p - np.logaddexp.reduce(log_p, axis=0))
+
+    def log_likelihood(self) -> float:
+        return float(np.logaddexp.reduce(self.log_p(), axis=0).sum())
+
+
+def close(found: Any, expected: Any, dtype: str) -> bool:
+    scale = np.abs(expected).max()
+    return bool(np.abs(found - expected).max() <= TOLERANCE[dtype] * scale)
+
+
+def upper(S: np.ndarray, moments: str, n_features: int) -> np.ndarray:
+    """Statistics without the lower triangles of full second moments, which the kernels do not write."""
+    if moments != "full":
+        return S
+    second = np.triu(S[:, 1 + n_features :].reshape(-1, n_features, n_features))
+    return np.hstack([S[:, : 1 + n_features], second.reshape(len(S), -1)])
+
+
+@over_dtypes
+@over_sizes
+@over_structures
+def test_log_density(benchmark, structure, n_features, n_components, dtype):
+    drivers = pytest.importorskip("fastem.engines.numba_drivers", exc_type=ImportError)
+    block = Block.of(structure, n_features, n_components, dtype)
+    kernel = drivers.block_kernel(block.family.log_density_kernel, "log_density", np.dtype(dtype))
+    XT, log_p, _, scratch = block.memory[0]
+    arguments = (XT, block.n_rows, block.packed.theta, block.packed.common, scratch, log_p)
+    kernel(*arguments)
+    assert close(log_p, block.log_p(), dtype)
+    benchmark(kernel, *arguments)
+
+
+@over_dtypes
+@over_sizes
+@over_structures
+def test_moments(benchmark, structure, n_features, n_components, dtype):
+    drivers = pytest.importorskip("fastem.engines.numba_drivers", exc_type=ImportError)
+    block = Block.of(structure, n_features, n_components, dtype)
+    kernel = drivers.block_kernel(block.family.moments_kernel, "moments", np.dtype(dtype))
+    XT, r, _, scratch = block.memory[0]
+    r[:] = block.responsibilities()
+    arguments = (XT, block.n_rows, r, block.packed.theta, scratch, block.S)
+    kernel(*arguments)
+    moments = block.family.moments
+    expected = moments_of(block.X, r.T, block.packed.theta[:, 1 : 1 + n_features], moments)
+    assert close(upper(block.S, moments, n_features), upper(expected, moments, n_features), dtype)
+    benchmark(kernel, *arguments)
+
+
+@over_dtypes
+@over_sizes
+def test_posterior(benchmark, n_features, n_components, dtype):
+    drivers = pytest.importorskip("fastem.engines.numba_drivers", exc_type=ImportError)
+    from numba import njit
+
+    from fastem.kernels import panel
+
+    @njit(**drivers.OPTIONS)
+    def posterior(log_p, n_rows, rows):
+        return panel.posterior(log_p, n_rows, rows)
+
+    block = Block.of("full", n_features, n_components, dtype)
+    _, log_p, rows, _ = block.memory[0]
+    log_p[:] = block.log_p()
+    total = posterior(log_p, block.n_rows, rows)
+    assert close(total, block.log_likelihood(), dtype)
+    assert close(log_p, block.responsibilities(), dtype)
+    # In place: later calls find responsibilities, which are as good as logarithms for code without branches.
+    benchmark(posterior, log_p, block.n_rows, rows)
+
+
+@over_compilers
+@over_dtypes
+@over_sizes
+@over_structures
+def test_accumulate_panel(benchmark, structure, n_features, n_components, dtype, compiler):
+    engine = _engine(compiler)
+    block = Block.of(structure, n_features, n_components, dtype, PANEL_ROWS)
+    kernels = (block.family.log_density_kernel, block.family.moments_kernel)
+    run = engine._accumulate_panel(*kernels, np.dtype(dtype))
+    given, weight = np.empty((0, 0), dtype), np.empty(0)
+    parameters = (block.packed.theta, block.packed.common)
+    arguments = (block.X, weight, given, 0, block.n_rows, *parameters, *block.memory[0], block.S)
+    assert close(run(*arguments), block.log_likelihood(), dtype)
+    benchmark(run, *arguments)
+
+
+@over_compilers
+@over_dtypes
+@over_sizes
+@over_structures
+def test_evaluate_panel(benchmark, structure, n_features, n_components, dtype, compiler):
+    engine = _engine(compiler)
+    block = Block.of(structure, n_features, n_components, dtype, PANEL_ROWS)
+    run = engine._evaluate_panel(block.family.log_density_kernel, np.dtype(dtype))
+    found = np.empty((block.n_rows, n_components), dtype)
+    outputs = (np.empty(0, np.intp), np.empty(0, dtype), found)
+    parameters = (block.packed.theta, block.packed.common)
+    arguments = (block.X, 0, block.n_rows, *parameters, *block.memory[0], *outputs)
+    run(*arguments)
+    assert close(found.T, block.responsibilities(), dtype)
+    benchmark(run, *arguments)
+
+
+def _engine(compiler: str) -> Any:
+    if compiler not in available_engines():
+        pytest.skip(f"no engine {compiler!r} in this installation")
+    return get_engine(compiler)
