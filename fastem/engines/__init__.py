@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from functools import cache
 
 from fastem.engines.base import Engine, Posterior
+from fastem.engines.notices import say_once
 
 ENGINES = ("numba", "cython", "numpy", "python")
 
@@ -56,8 +56,11 @@ def available_engines() -> tuple[str, ...]:
     return (*found, "numpy", "python")
 
 
-# Multiply-adds of a whole fit below which compiling (or loading compiled code, half a second) cannot pay for itself.
-_NUMBA_WORK = 2e10
+# Multiply-adds of a whole fit below which compiling (10 s, or half a second from the cache) cannot pay for itself.
+_NUMBA_WORK = 2e11
+# Levels of the kernels compiled ahead of time that run as fast as Numba's (ratios .8 to 1.1 over all shapes of
+# benchmarks/compare.py): there a compilation could only add its wait. The other levels have not been measured.
+_EQUAL_LEVELS = ("v3",)
 
 
 def pass_work(shape: tuple[int, ...], n_components: int) -> float:
@@ -74,14 +77,12 @@ def choose_engine(name: str, shape: tuple[int, ...], n_components: int, passes: 
     available = available_engines()
     if "numba" in available and "cython" in available:
         # By the work alone: what else this process has done must not change the last bits of a result.
-        return get_engine("numba" if work > _NUMBA_WORK else "cython")
+        from fastem import compiled
+
+        numba_pays = work > _NUMBA_WORK and compiled.level not in _EQUAL_LEVELS
+        return get_engine("numba" if numba_pays else "cython")
     missing = "its compiled kernels (install it with a C compiler at hand)" if "numba" in available else "Numba"
     if "numba" not in available and "cython" not in available:
         missing = "Numba and " + "its compiled kernels (pip install numba, or reinstall with a C compiler at hand)"
-    _say_once(f"fastem runs on its {available[0]} engine here, without {missing}")
+    say_once(f"fastem runs on its {available[0]} engine here, without {missing}")
     return get_engine(available[0])
-
-
-@cache
-def _say_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=4)

@@ -7,7 +7,6 @@ every family and comes back from the disk cache. (A dispatcher as argument or fr
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -22,6 +21,7 @@ from numba.extending import register_jitable
 
 from fastem import kernels
 from fastem.engines import numba_vectors
+from fastem.engines.notices import say_once
 from fastem.kernels import panel, vectors
 
 # NaN and infinity must still be seen: no nnan, no ninf. Sums keep their order: no reassoc.
@@ -85,7 +85,7 @@ def _compile(function: Callable[..., Any], signature: Any, **options: Any) -> An
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        warnings.warn(f"fastem's Numba kernels are compiled anew in every process: {error}", stacklevel=2)
+        say_once("fastem's Numba kernels are compiled anew in every process: there is no folder for Numba's cache")
         return njit(signature, **OPTIONS, **options)(function)
 
 

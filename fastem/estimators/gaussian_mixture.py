@@ -52,8 +52,8 @@ class GaussianMixture(BaseMixture):
     verbose_interval : int, default=10
         Iterations between two plain lines.
     engine : {"auto", "numba", "cython", "numpy", "python"}, default="auto"
-        Who runs the passes. "auto" gives small problems to the kernels compiled ahead of time ("cython"), which need
-        no compilation, and the rest to "numba".
+        Who runs the passes. "auto" takes the kernels compiled ahead of time ("cython"), which need no compilation,
+        unless compiling them for this very processor ("numba") saves more than its wait.
     n_threads : int or None, default=None
         Threads of a pass; None for as many as this process may use. The result has the same bits for any number.
     callbacks : callable or list of callables, optional

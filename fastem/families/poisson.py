@@ -32,7 +32,10 @@ class PoissonParams(Params):
 
 @dataclass(frozen=True)
 class Poisson(Family[PoissonParams]):
-    """Counts, independent given the component: ``p(x | k) = prod_j rate_kj^x_j exp(-rate_kj) / x_j!``."""
+    """Counts, independent given the component: ``p(x | k) = prod_j rate_kj^x_j exp(-rate_kj) / x_j!``.
+
+    Fractional values, such as rates by exposure, are taken as they are, with the gamma function for the factorial.
+    """
 
     name = "poisson"
     params_type = PoissonParams
@@ -44,9 +47,13 @@ class Poisson(Family[PoissonParams]):
 
     def check_data(self, X: np.ndarray) -> None:
         for start in range(0, X.shape[0], 65536):
-            rows = X[start : start + 65536]
-            if (rows < 0).any() or (rows != np.floor(rows)).any():
-                raise ValueError("Negative or fractional values in data: a Poisson mixture takes counts 0, 1, 2, ...")
+            negative = np.argwhere(X[start : start + 65536] < 0)
+            if len(negative):
+                row, column = (int(i) for i in negative[0])
+                raise ValueError(
+                    f"Negative values in data (first {X[start + row, column]:g} in row {start + row}, feature {column}): "
+                    "a Poisson mixture takes counts 0, 1, 2, ..."
+                )
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features + n_components - 1
