@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from fastem.em import Callback, Iteration
+
+# Seconds between two plain lines of a grid's progress.
+_PLAIN_SECONDS = 10.0
 
 
 def expected_iterations(changes: list[float], tol: float, max_iter: int) -> int:
@@ -15,21 +20,24 @@ def expected_iterations(changes: list[float], tol: float, max_iter: int) -> int:
     EM converges linearly: the changes fall by a nearly constant factor. Without one to see, it is ``max_iter``.
     """
     done = len(changes)
-    recent = [abs(c) for c in changes[-5:] if math.isfinite(c)]
-    if len(recent) < 2 or tol <= 0 or recent[0] <= 0 or recent[-1] <= 0:
+    recent = [abs(c) for c in changes[-8:] if math.isfinite(c)]
+    if len(recent) < 3 or tol <= 0 or min(recent) <= 0:
         return max_iter
-    rate = (recent[-1] / recent[0]) ** (1 / (len(recent) - 1))
-    if rate >= 1:
+    # The slope of the logarithms' regression line, which one odd change hardly moves.
+    middle = (len(recent) - 1) / 2
+    spread = sum((i - middle) ** 2 for i in range(len(recent)))
+    slope = sum((i - middle) * math.log(change) for i, change in enumerate(recent)) / spread
+    if slope >= 0:
         return max_iter
-    more = math.log(max(recent[-1], tol) / tol) / -math.log(rate)
+    more = math.log(max(recent[-1], tol) / tol) / -slope
     return min(max_iter, done + math.ceil(more))
 
 
 def clock(seconds: float) -> str:
     """A duration to read: ``0.8s``, ``42s``, ``3:07``, ``2:05:00``."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f}s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -47,50 +55,165 @@ class ProgressLine:
         Iterations between two lines where the output is not a terminal.
     max_iter, tol
         The fit's, for the expected end.
+    n_init : int
+        Number of starts; the line counts them where there are several.
+    heading : str, optional
+        Shown once, above the line.
     """
 
-    def __init__(self, verbose: int, interval: int, max_iter: int, tol: float) -> None:
+    def __init__(
+        self, verbose: int, interval: int, max_iter: int, tol: float, n_init: int = 1, heading: str = ""
+    ) -> None:
         self.interval = interval
         self.max_iter = max_iter
         self.tol = tol
+        self.n_init = n_init
+        self.heading = heading
         self._changes: list[float] = []
-        self._start = -1
+        self._first = 0.0
         self._live: Any = None
         self._last: Iteration | None = None
+        self._printed = True
+        self._ended = False
         self.callbacks: list[Callback] = [self._show] if verbose else []
 
     def __enter__(self) -> ProgressLine:
-        if self.callbacks and sys.stdout.isatty():
+        if not self.callbacks:
+            return self
+        if self.heading:
+            print(self.heading, flush=True)
+        if sys.stdout.isatty():
+            from rich.console import Console
             from rich.live import Live
 
-            self._live = Live("", transient=False, refresh_per_second=10)
+            # Only the last state of the line stays; where there was none, nothing does.
+            self._live = Live(self._text("finding starting values ..."), console=Console(), refresh_per_second=8)
             self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-        elif self._last is not None and self._last.iteration % self.interval:
-            print(self._line(self._last), flush=True)
+        self._ended = True
+        if self._live is None:
+            self._print_last()
+            return
+        if self._last is None:
+            self._live.transient = True
+        else:
+            self._live.update(self._text(self._line(self._last)))
+        self._live.stop()
 
     def _show(self, iteration: Iteration) -> None:
-        if iteration.start != self._start:
-            self._start, self._changes = iteration.start, []
+        if self._last is None or iteration.start != self._last.start:
+            self._print_last()
+            self._changes, self._first = [], iteration.seconds
         self._changes.append(iteration.change)
-        self._last = iteration
+        self._last, self._printed = iteration, False
         if self._live is not None:
-            from rich.text import Text
-
-            self._live.update(Text(self._line(iteration), no_wrap=True, overflow="ellipsis"))
+            self._live.update(self._text(self._line(iteration)))
         elif iteration.iteration % self.interval == 0:
-            print(self._line(iteration), flush=True)
+            self._print_last()
+
+    def _print_last(self) -> None:
+        """The plain line of the last iteration, unless it stands there already."""
+        if self._live is None and self._last is not None and not self._printed:
+            print(self._line(self._last), flush=True)
+            self._printed = True
+
+    @staticmethod
+    def _text(line: str) -> Any:
+        from rich.text import Text
+
+        return Text(line, no_wrap=True, overflow="ellipsis")
 
     def _line(self, iteration: Iteration) -> str:
-        end = expected_iterations(self._changes, self.tol, self.max_iter)
-        left = iteration.seconds / iteration.iteration * (end - iteration.iteration)
-        state = "converged" if abs(iteration.change) < self.tol else f"about {clock(left)} left"
-        return (
-            f"start {iteration.start + 1}  iteration {iteration.iteration:>4}  "
-            f"mean log-likelihood {iteration.lower_bound:.6f}  change {iteration.change:+.2e}  "
-            f"{clock(iteration.seconds)}, {state}"
-        )
+        start = f"start {iteration.start + 1}/{self.n_init}  " if self.n_init > 1 else ""
+        change = f" ({iteration.change:+.1e})" if math.isfinite(iteration.change) else ""
+        found = f"{iteration.lower_bound:.6f}{change}  {clock(iteration.seconds)}, {self._state(iteration)}"
+        width = math.inf if self._live is None else self._live.console.width
+        for name in ("mean log-likelihood", "log-lik.", "ll"):
+            line = f"{start}iteration {iteration.iteration:>3}  {name} {found}"
+            if len(line) <= width:
+                break
+        return line
+
+    def _state(self, iteration: Iteration) -> str:
+        if abs(iteration.change) < self.tol:
+            return "converged"
+        done = iteration.iteration
+        if done >= self.max_iter:
+            return "not converged"
+        if self._ended:
+            return "stopped"
+        if done < 2:
+            return "..."
+        # The first iteration may have waited for the compiler.
+        each = (iteration.seconds - self._first) / (done - 1)
+        left = each * max(1, expected_iterations(self._changes, self.tol, self.max_iter) - done)
+        return f"{clock(left)} left"
+
+
+class GridProgress:
+    """Context of the progress of many fits, on stderr: a bar on a terminal, now and then a line elsewhere.
+
+    Parameters
+    ----------
+    models : sequence of (int, str)
+        Numbers of components and covariance types, in the order of the fits.
+    shown : bool
+        Whether to show anything.
+    """
+
+    def __init__(self, models: Sequence[tuple[int, str]], shown: bool = True) -> None:
+        self.models = models
+        self.shown = shown
+        self.done = 0
+        self._bar: Any = None
+        self._task: Any = None
+        self._began = self._said = time.monotonic()
+
+    def __enter__(self) -> GridProgress:
+        if self.shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (
+                BarColumn(24),
+                TextColumn("{task.fields[count]}"),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+            )
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            work = sum(k for k, _ in self.models)
+            self._task = self._bar.add_task(self._running(), total=work, count=self._count())
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def iterated(self, iteration: Iteration) -> None:
+        """Callback of the fits."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=f"{self._running()}, iteration {iteration.iteration}")
+
+    def model_done(self, record: object) -> None:
+        """To be called after each fit."""
+        self.done += 1
+        if self._bar is not None:
+            work = sum(k for k, _ in self.models[: self.done])
+            self._bar.update(self._task, completed=work, description=self._running(), count=self._count())
+        elif self.shown and time.monotonic() - self._said >= _PLAIN_SECONDS:
+            self._said = time.monotonic()
+            print(
+                f"fastem: {self._count()} models after {clock(self._said - self._began)}", file=sys.stderr, flush=True
+            )
+
+    def _count(self) -> str:
+        return f"{self.done}/{len(self.models)}"
+
+    def _running(self) -> str:
+        if self.done == len(self.models):
+            return ""
+        k, kind = self.models[self.done]
+        return f"{kind}, {k} component{'s' * (k > 1)}"

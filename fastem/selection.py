@@ -21,6 +21,9 @@ from fastem.families.gaussian import COVARIANCE_TYPES
 
 CRITERIA = ("bic", "aic", "icl")
 
+# Columns of numbers side by side in a summary.
+_COLUMNS = 6
+
 
 @dataclass(frozen=True)
 class SelectionRecord:
@@ -98,26 +101,92 @@ class SelectionTable(Sequence[SelectionRecord]):
 
     def __str__(self) -> str:
         """Rows by number of components, columns by covariance type; marked are the best and what went wrong."""
-        types = list(dict.fromkeys(record.covariance_type for record in self.records))
-        marks = {(r.n_components, r.covariance_type): self._cell(r) for r in self.records}
-        width = max(11, *(len(cell) + 1 for cell in marks.values()))
+        kinds = list(dict.fromkeys(record.covariance_type for record in self.records))
+        cells = {(r.n_components, r.covariance_type): self._cell(r) for r in self.records}
+        width = 2 + max(9, *(len(cell) for cell in cells.values()))
         lines = [
-            f"{self.criterion.upper()} (lower is better)",
-            "components" + "".join(f"{kind:>{width - 1}} " for kind in types).rstrip(),
+            f"{self.criterion.upper()}, lower is better",
+            "",
+            "components" + "".join(f"{kind + '  ':>{width}}" for kind in kinds),
         ]
         for k in dict.fromkeys(record.n_components for record in self.records):
-            lines.append(f"{k:>10}" + "".join(f"{marks[k, kind]:>{width}}" for kind in types).rstrip())
-        legend = {"*": "best", "?": "stopped by max_iter before it converged"}
-        used = [f"{mark} {text}" for mark, text in legend.items() if any(mark in cell for cell in marks.values())]
-        lines += ["   ".join(used)] if used else []
-        failures = [f"- {r.covariance_type}, {r.n_components}: {r.message}" for r in self.records if r.failed]
-        return "\n".join([*lines, *failures])
+            lines.append(f"{k:>10}" + "".join(f"{cells[k, kind]:>{width}}" for kind in kinds))
+        marks = {"*": "best", "?": "stopped before it converged", "-": "not fitted"}
+        legend = [f"{mark} {text}" for mark, text in marks.items() if any(mark in c[-2:] for c in cells.values())]
+        lines += ["", "   ".join(legend)]
+        failed = [r for r in self.records if r.failed]
+        for message in dict.fromkeys(r.message for r in failed):
+            whose = ", ".join(f"{r.covariance_type} {r.n_components}" for r in failed if r.message == message)
+            lines.append(f"  {whose}: {message}")
+        return "\n".join(line.rstrip() for line in lines)
 
     def _cell(self, record: SelectionRecord) -> str:
         if record.failed:
             return "- "
-        best = record is self.best
-        return f"{record.value:.3f}" + ("*" if best else " " if record.converged else "?") + ("" if record.converged else "")
+        marks = ("*" if record is self.best else "") + ("" if record.converged else "?")
+        return f"{record.value:.3f}{marks:<2}"
+
+    def summary(self) -> str:
+        """The best model's parameters as text; features by name where the model has names."""
+        best, model = self.best, self.best.model
+        assert model is not None
+        how = f"yes, in {model.n_iter_} iterations" if best.converged else f"no, stopped after {model.n_iter_}"
+        facts = {
+            "log-likelihood": f"{best.log_likelihood:.4f}",
+            self.criterion.upper(): f"{best.value:.4f}",
+            "parameters": best.n_parameters,
+            "converged": how,
+            "engine": model.engine_,
+        }
+        several = "s" if best.n_components > 1 else ""
+        lines = [f"{best.n_components} component{several}, covariance {best.covariance_type}", ""]
+        lines += _aligned([[name, str(value)] for name, value in facts.items()], left=True)
+        return "\n".join(lines + _parameters(model))
+
+
+def _parameters(model: GaussianMixture) -> list[str]:
+    """Lines of weights, means, standard deviations, and of matrices that are small."""
+    means, kind = np.asarray(model.means_), model.covariance_type
+    n_components, n_features = means.shape
+    names = [str(name) for name in getattr(model, "feature_names_in_", [f"x{j}" for j in range(n_features)])]
+    if kind in ("full", "tied"):
+        variances = np.diagonal(model.covariances_, axis1=-2, axis2=-1)
+    else:
+        variances = np.reshape(model.covariances_, (n_components, -1))
+    deviations = np.broadcast_to(np.sqrt(variances), (n_components, variances.shape[-1]))
+    shared = ["every feature"] if deviations.shape[1] < n_features else names
+    lines: list[str] = []
+    for first in range(0, n_components, _COLUMNS):
+        some = slice(first, first + _COLUMNS)
+        block: list[list[str]] = [
+            ["component", *map(str, range(n_components)[some])],
+            ["weight", *_numbers(model.weights_[some])],
+        ]
+        for title, rows, values in (("mean", names, means), ("standard deviation", shared, deviations)):
+            block.append([title])
+            block += [[f"  {name}", *_numbers(v[some])] for name, v in zip(rows, values.T, strict=True)]
+        lines += ["", *_aligned(block)]
+    if kind in ("full", "tied") and 1 < n_features <= _COLUMNS:
+        for k, matrix in enumerate(np.reshape(model.covariances_, (-1, n_features, n_features))):
+            title = "covariance of every component" if kind == "tied" else f"covariance of component {k}"
+            entries = [[f"  {name}", *_numbers(row)] for name, row in zip(names, matrix, strict=True)]
+            lines += ["", title, *_aligned([["", *names], *entries])]
+    return lines
+
+
+def _numbers(values: Iterable[float]) -> list[str]:
+    return [f"{value:#.6g}" for value in values]
+
+
+def _aligned(rows: list[list[str]], left: bool = False) -> list[str]:
+    """Cells in columns, the first flush left and the others flush right (or left)."""
+    widths = [max(len(row[j]) for row in rows if len(row) > j) for j in range(max(map(len, rows)))]
+    align = str.ljust if left else str.rjust
+    lines = []
+    for row in rows:
+        cells = [align(cell, width) for cell, width in zip(row[1:], widths[1:], strict=False)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
+    return lines
 
 
 def select(
@@ -135,8 +204,9 @@ def select(
     """Fit a :class:`GaussianMixture` for every number of components and covariance type.
 
     Each start is a fit of its own with a seed of its own, so that one which collapses costs no more than itself, and
-    the parameters of a chosen model are those that make it again. A start has collapsed where a component's variance in
-    some direction is hardly more than ``reg_covar``: there the likelihood has no maximum and says nothing.
+    the parameters of a chosen model are those that make it again. A start has collapsed where the rows of a component
+    agree in some direction, so that its variance there is ``reg_covar`` alone: without it the likelihood would be
+    unbounded, and its value says nothing.
 
     Parameters
     ----------
@@ -170,9 +240,7 @@ def select(
     """
     numbers, kinds = list(dict.fromkeys(n_components)), list(dict.fromkeys(covariance_types))
     if not numbers or not kinds:
-        raise ValueError(
-            f"a selection needs numbers of components and covariance types, but got {numbers} and {kinds}"
-        )
+        raise ValueError(f"a selection needs numbers of components and covariance types, but got {numbers} and {kinds}")
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {CRITERIA}, but got {criterion!r}")
     n_samples, n_features = as_rows(X).shape
@@ -182,17 +250,26 @@ def select(
     for k in numbers:
         for kind in kinds:
             began = time.perf_counter()
-            starts = [GaussianMixture(k, covariance_type=kind, random_state=seed, **options) for seed in seeds]
-            model, message = _best_start(starts[:1] if k == 1 else starts, X, weight)
-            value = log_likelihood = np.nan
+            # All starts of a single component are the same.
+            starts = seeds[:1] if k == 1 else seeds
+            models = [GaussianMixture(k, covariance_type=kind, random_state=seed, **options) for seed in starts]
+            model, message = _best_start(models, X, weight)
+            log_likelihood, value = np.nan, np.nan
             if model is not None:
+                log_likelihood = model.score(X, sample_weight=weight) * (
+                    n_samples if weight is None else float(weight.sum())
+                )
                 value = getattr(model, criterion)(X, sample_weight=weight)
-                n = n_samples if weight is None else float(weight.sum())
-                log_likelihood = model.score(X, sample_weight=weight) * n
-            n_parameters = Gaussian(kind).n_parameters(k, n_features)  # type: ignore[arg-type]
-            converged, seconds = model is not None and bool(model.converged_), time.perf_counter() - began
             record = SelectionRecord(
-                k, kind, value, log_likelihood, n_parameters, converged, seconds, message, model
+                n_components=k,
+                covariance_type=kind,
+                value=value,
+                log_likelihood=log_likelihood,
+                n_parameters=Gaussian(kind).n_parameters(k, n_features),  # type: ignore[arg-type]
+                converged=model is not None and bool(model.converged_),
+                seconds=time.perf_counter() - began,
+                message=message,
+                model=model,
             )
             records.append(record)
             if on_model is not None:
@@ -200,9 +277,7 @@ def select(
     return SelectionTable(tuple(records), criterion)
 
 
-def _best_start(
-    starts: list[GaussianMixture], X: Any, weight: np.ndarray | None
-) -> tuple[GaussianMixture | None, str]:
+def _best_start(starts: list[GaussianMixture], X: Any, weight: np.ndarray | None) -> tuple[GaussianMixture | None, str]:
     """The fit of the highest likelihood among those that did not collapse, or what went wrong in the last one."""
     best, message = None, ""
     for model in starts:
@@ -213,8 +288,8 @@ def _best_start(
                 model.fit(X, sample_weight=weight)
             if has_collapsed(model):
                 raise DegenerateComponentError(
-                    "a component collapsed onto too few distinct rows in every start; use fewer components, more "
-                    "starts or a larger reg_covar"
+                    "a component collapsed onto too few distinct rows in every start; try fewer components, more "
+                    "starts (n_init) or a larger reg_covar"
                 )
         except InvalidParameterError:
             raise
@@ -227,7 +302,7 @@ def _best_start(
 
 
 def has_collapsed(model: GaussianMixture) -> bool:
-    """Whether a component's variance in a direction is hardly more than ``reg_covar``, and the mixture's far more."""
+    """Whether a component's variance in a direction is ``reg_covar`` alone, and the mixture's far more."""
     weights, means, covariances = (
         np.asarray(a, dtype=np.float64) for a in (model.weights_, model.means_, model.covariances_)
     )
@@ -240,4 +315,4 @@ def has_collapsed(model: GaussianMixture) -> bool:
     else:
         variances = np.broadcast_to(covariances.reshape(len(means), -1), means.shape)
         overall = weights @ (variances + offset**2)
-    return bool(np.any((variances <= 2 * model.reg_covar) & (overall > 100 * model.reg_covar)))
+    return bool(np.any((variances <= 1.001 * model.reg_covar) & (overall > 100 * model.reg_covar)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import math
 import os
+import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
@@ -100,6 +101,38 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: str | os.PathLike[str], endings: Sequence[str], what: str) -> None:
+    """Raise ValueError where ``what`` could not be written to ``path``, before the work that leads to it is done."""
+    path = Path(path)
+    if path.suffix.lower() not in endings:
+        raise ValueError(f"cannot write {what} to {path}: its name must end in {' or '.join(endings)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"cannot write {path}: the folder {path.parent} is read-only")
+
+
+def check_table(path: str) -> None:
+    """Raise ValueError where :func:`table_writer` could not write to ``path``."""
+    if path != "-":
+        check_target(path, TEXT_ENDINGS, "a table")
+
+
+@contextmanager
+def table_writer(path: str, header: Sequence[str]) -> Iterator[Callable[[list[list[Any]]], object]]:
+    """A function that writes rows below a line of names, to standard output (``-``) or to a whole text file."""
+    with ExitStack() as files:
+        file: IO[str] = sys.stdout
+        if path != "-":
+            temporary = files.enter_context(whole_file(path))
+            file = files.enter_context(temporary.open("w", newline="", encoding="utf-8"))
+        writer = csv.writer(file, delimiter="\t" if path.endswith(".tsv") else ",", lineterminator="\n")
+        writer.writerow(header)
+        yield writer.writerows
 
 
 def _reader(path: Path) -> Any:
@@ -294,7 +327,7 @@ def _read_npy(path: Path, columns: list[str] | None) -> Table:
         raise ValueError(f"{path} is not an array of numbers saved by numpy.save, or it is damaged") from error
     if values.dtype.kind not in "fiub" or values.ndim not in (1, 2):
         raise ValueError(
-            f"{path} must hold a table of numbers, but it holds an array of shape {values.shape} and type {values.dtype}"
+            f"{path} must hold a table of numbers, but it holds an array of shape {values.shape} of {values.dtype}"
         )
     values = values[:, None] if values.ndim == 1 else values
     names = _generic_names(values.shape[1])

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from fastem.engines.kernel_engine import KernelEngine
 from fastem.kernels import panel
 
@@ -14,7 +16,17 @@ class PythonEngine(KernelEngine):
     name = "python"
 
     def _accumulate_panel(self, log_density: Any, moments: Any, dtype: Any) -> Callable[..., float]:
-        return partial(panel.accumulate_panel, log_density, moments)
+        return _quietly(partial(panel.accumulate_panel, log_density, moments))
 
     def _evaluate_panel(self, log_density: Any, dtype: Any) -> Callable[..., None]:
-        return partial(panel.evaluate_panel, log_density)
+        return _quietly(partial(panel.evaluate_panel, log_density))
+
+
+def _quietly(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Without NumPy's warnings of infinities and NaN, which compiled code passes on without a word."""
+
+    def quiet(*args: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return run(*args)
+
+    return quiet

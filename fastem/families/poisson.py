@@ -49,10 +49,10 @@ class Poisson(Family[PoissonParams]):
         for start in range(0, X.shape[0], 65536):
             negative = np.argwhere(X[start : start + 65536] < 0)
             if len(negative):
-                row, column = (int(i) for i in negative[0])
+                row, column = start + int(negative[0, 0]), int(negative[0, 1])
                 raise ValueError(
-                    f"Negative values in data (first {X[start + row, column]:g} in row {start + row}, feature {column}): "
-                    "a Poisson mixture takes counts 0, 1, 2, ..."
+                    f"Negative values in data (first {X[row, column]:g} in row {row}, feature {column}): a Poisson "
+                    "mixture takes counts 0, 1, 2, ..."
                 )
 
     def n_parameters(self, n_components: int, n_features: int) -> int:

@@ -63,4 +63,5 @@ def log_positive(x):
         g = g * z + fill(x, 4.0000123839806126e-1)
         g = g * z + fill(x, 6.6666666554497092e-1)
     tail = s * z * g + e * fill(x, 1.908214929270588e-10)
-    return e * fill(x, 0.6931471803691238) + (s + s + tail)
+    # x - x is 0, or NaN where x is infinite or NaN: the exponent's bits alone would make a finite number of them.
+    return e * fill(x, 0.6931471803691238) + (s + s + tail) + (x - x)

@@ -1,18 +1,23 @@
 """Log-densities of components of independent Poisson counts."""
 
 from fastem.kernels.elementary import log_positive
-from fastem.kernels.vectors import fill, lanes, load, n_vectors, splat, store, zero
+from fastem.kernels.vectors import fill, lanes, load, n_vectors, splat, store, where_less, zero
 
 
 def _log_factorial(x):
-    """``log x!`` by Stirling's series for ``x + 8``, taken back by the product ``(x + 1) ... (x + 7)``."""
+    """``log x!`` by Stirling's series for ``x + 8``, taken back by the product ``(x + 1) ... (x + 7)``.
+
+    Above 1000 the series needs no such shift, and the product would overflow.
+    """
     one = fill(x, 1.0)
     factor = x + one
     product = factor
     for _ in range(6):
         factor = factor + one
         product = product * factor
-    y = factor + one
+    large = fill(x, 1000.0)
+    product = where_less(large, x, one, product)
+    y = where_less(large, x, x + one, factor + one)
     inverse = one / y
     z = inverse * inverse
     # Bernoulli numbers B_2n / (2n (2n - 1)), Abramowitz & Stegun 6.1.40.

@@ -1,0 +1,408 @@
+"""The command ``fastem``: fit, predict, sample, info. What is heavy is imported where it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fastem import __version__
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fastem.data.files import Table
+    from fastem.selection import SelectionTable
+
+# The library's own lists, written out so that the help needs none of its imports.
+COVARIANCES = ("full", "tied", "diag", "spherical")
+CRITERIA = ("bic", "aic", "icl")
+STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+ENGINES = ("auto", "numba", "cython", "numpy", "python")
+MODEL_ENDINGS = (".json", ".npz")
+
+_CHUNK_ROWS = 2**17
+_VARIABLES = ("NUMBA_", "OMP_", "MKL_", "OPENBLAS_", "FASTEM_")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments, by default those of the process.
+
+    Returns
+    -------
+    status : int
+        0, or 2 after an error, 130 after Ctrl-C, 141 where nobody reads the output any more.
+    """
+    try:
+        args = _parser().parse_args(argv)
+        args.run(args)
+        sys.stdout.flush()
+    except SystemExit as end:  # --help and --version
+        return int(end.code or 0)
+    except BrokenPipeError:
+        # Python flushes once more at its end, and must not fail again.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("fastem: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        print(f"fastem: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _note(message: object) -> None:
+    print(f"fastem: note: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+# Arguments.
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fastem", description="Mixture models by expectation-maximization.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"fastem {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[Any], None], help: str, more: str = "") -> argparse.ArgumentParser:
+        description = f"{help[0].upper()}{help[1:]}. {more}".strip()
+        command = commands.add_parser(name, help=help, description=description, allow_abbrev=False)
+        command.set_defaults(run=run)
+        return command
+
+    _add_fit(add)
+    predict = add("predict", _predict, "write the likeliest component of each row of a table")
+    predict.add_argument("model", help="model that fastem fit wrote")
+    predict.add_argument("file", metavar="FILE", help="table; its columns are found by name where both have names")
+    predict.add_argument("--out", metavar="LABELS.csv", default="-", help="where to write (default: standard output)")
+    predict.add_argument("--proba", action="store_true", help="add the probability of each component")
+    sample = add("sample", _sample, "draw rows from a model")
+    sample.add_argument("model", help="model that fastem fit wrote")
+    sample.add_argument("--n", type=_at_least(1), default=1000, help="number of rows (default: %(default)s)")
+    sample.add_argument("--out", metavar="ROWS.csv", default="-", help="where to write (default: standard output)")
+    sample.add_argument("--labels", action="store_true", help="add the component that each row was drawn from")
+    sample.add_argument("--seed", type=_at_least(0), default=0, help="of the random numbers (default: %(default)s)")
+    add("info", _info, "print versions, engines and processor", "What a report of a problem needs.")
+    return parser
+
+
+def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
+    fit = add(
+        "fit",
+        _fit,
+        "fit Gaussian mixtures to a table and choose the best",
+        "The table is CSV (.csv, .tsv, .txt), NumPy (.npy) or Parquet (.parquet); every column of numbers is used.",
+    )
+    fit.add_argument("file", metavar="FILE", help="table of the data")
+    add_option = fit.add_argument
+    add_option("--components", type=_counts, default="1:6", metavar="N", help="3, 1:6 or 1,2,5 (default: %(default)s)")
+    add_option("--covariance", type=_one_of(COVARIANCES), default=",".join(COVARIANCES), metavar="TYPES",
+               help="some of %(default)s (default: all)")  # fmt: skip
+    add_option("--criterion", choices=CRITERIA, default="bic", help="what chooses the model (default: %(default)s)")
+    add_option("--columns", type=_names, metavar="A,B", help="columns to use (default: all that hold numbers)")
+    add_option("--out", metavar="MODEL.json", help="write the chosen model, as .json or .npz")
+    add_option("--plot", metavar="PLOT.png", help="draw the chosen model and the criterion (needs matplotlib)")
+    add_option("--n-init", type=_at_least(1), default=5, metavar="N", help="starts a model (default: %(default)s)")
+    # Starts by k-means++ differ more from each other than those by k-means, and five find at least as good maxima.
+    add_option("--init", choices=STARTS, default="k-means++", help="how starts are found (default: %(default)s)")
+    add_option("--seed", type=_at_least(0), default=0, metavar="N", help="of the starts (default: %(default)s)")
+    add_option("--tol", type=float, default=1e-5, metavar="X",
+               help="stop when the mean log-likelihood of a row changes by less (default: %(default)s)")  # fmt: skip
+    add_option("--max-iter", type=_at_least(1), default=1000, metavar="N", help="iterations (default: %(default)s)")
+    add_option("--reg-covar", type=float, default=1e-6, metavar="X",
+               help="added to variances, in squared units of the data (default: %(default)s)")  # fmt: skip
+    add_option("--engine", choices=ENGINES, default="auto", help="what runs the passes (default: %(default)s)")
+    add_option("--threads", type=_at_least(1), metavar="N", help="threads (default: all that this process may use)")
+    add_option("--quiet", action="store_true", help="no progress and no notes on standard error")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) < 2**32:
+            raise argparse.ArgumentTypeError(f"an integer of at least {least} is required, but got {text!r}")
+        return int(text)
+
+    return number
+
+
+def _counts(text: str) -> list[int]:
+    """Numbers of components: ``3``, ``1:6`` (inclusive), ``1,2,5``."""
+    counts: list[int] = []
+    for part in text.split(","):
+        first, colon, last = part.partition(":")
+        ends = (first, last) if colon else (first, first)
+        if not all(end.isdecimal() for end in ends) or not 1 <= int(ends[0]) <= int(ends[1]):
+            raise argparse.ArgumentTypeError(f"3, 1:6 (first and last) or 1,2,5 is required, but got {text!r}")
+        counts += range(int(ends[0]), int(ends[1]) + 1)
+    return sorted(set(counts))
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], list[str]]:
+    def chosen(text: str) -> list[str]:
+        given = text.split(",")
+        if not set(given) <= set(names):
+            raise argparse.ArgumentTypeError(f"some of {','.join(names)} are required, but got {text!r}")
+        return [name for name in names if name in given]
+
+    return chosen
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([text]))]
+
+
+# The commands.
+
+
+def _fit(args: Any) -> None:
+    from fastem.data.files import check_target, read_table, whole_file
+
+    if args.out is not None:
+        check_target(args.out, MODEL_ENDINGS, "a model")
+    if args.plot is not None:
+        check_target(args.plot, _picture_endings(), "a picture")
+    table = read_table(args.file, args.columns)
+    if table.left_out and not args.quiet:
+        _note(f"left out, as not numbers: {', '.join(table.left_out)}")
+    with _warnings_as_notes(args.quiet):
+        selection = _select(args, table)
+        model: Any = selection.best.model
+        if table.named:
+            import numpy as np
+
+            # As a fit to a data frame leaves them.
+            model.feature_names_in_ = np.array(table.names, dtype=object)
+        with ExitStack() as files:
+            if args.plot is not None:
+                _plot(selection, table.values, files.enter_context(whole_file(args.plot)))
+            if args.out is not None:
+                model.save(args.out)
+    _print_result(selection)
+
+
+def _picture_endings() -> list[str]:
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise ImportError("--plot needs matplotlib: pip install 'fastem[plot]'")
+    from matplotlib.figure import Figure
+
+    return [f".{kind}" for kind in Figure().canvas.get_supported_filetypes()]
+
+
+def _select(args: Any, table: Table) -> SelectionTable:
+    from fastem.progress import GridProgress
+    from fastem.selection import select
+
+    models = [(k, kind) for k in args.components for kind in args.covariance]
+    with GridProgress(models, shown=not args.quiet) as progress:
+        return select(
+            table.values,
+            args.components,
+            args.covariance,
+            args.criterion,
+            on_model=progress.model_done,
+            n_init=args.n_init,
+            random_state=args.seed,
+            init_params=args.init,
+            tol=args.tol,
+            max_iter=args.max_iter,
+            reg_covar=args.reg_covar,
+            engine=args.engine,
+            n_threads=args.threads,
+            callbacks=progress.iterated,
+        )
+
+
+@contextmanager
+def _warnings_as_notes(quiet: bool) -> Iterator[None]:
+    """Python's warnings as one line each, once."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in said and not quiet:
+            said.add(str(message))
+            _note(message)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        # Rows come as an array, their names apart.
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        warnings.showwarning = show
+        yield
+
+
+def _plot(selection: SelectionTable, X: np.ndarray, path: Path) -> None:
+    """The chosen model and the criterion, side by side."""
+    from matplotlib.figure import Figure
+
+    from fastem import plot
+
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plot.mixture(selection.best.model, X, ax=left)
+    plot.criterion(selection, ax=right, criterion=selection.criterion)
+    figure.savefig(path, dpi=150)
+
+
+def _print_result(selection: SelectionTable) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text(f"{selection}\n\n{selection.summary()}")
+    text.highlight_regex(r"[-\d.]+\*", "bold green")
+    # Colours on a terminal only; lines are never broken.
+    Console(highlight=False, soft_wrap=True).print(text)
+
+
+def _predict(args: Any) -> None:
+    from fastem.data.arrays import as_rows
+    from fastem.data.files import check_table, column_names, read_table, table_writer
+    from fastem.persistence import load_mixture
+
+    check_table(args.out)
+    mixture, details = load_mixture(args.model)
+    names = details.get("feature_names")
+    by_name = names is not None and column_names(args.file) is not None
+    X = as_rows(read_table(args.file, names if by_name else None).values, n_features=mixture.params.origin.shape[1])
+    wanted = ("labels", "responsibilities") if args.proba else ("labels",)
+    header = ["label", *(f"p{k}" for k in range(len(mixture.params.weights)) if args.proba)]
+    with table_writer(args.out, header) as write:
+        for start in range(0, len(X), _CHUNK_ROWS):
+            found = mixture.posterior(X[start : start + _CHUNK_ROWS], *wanted)
+            write(_rows(found.labels[:, None], found.responsibilities if args.proba else None))
+
+
+def _sample(args: Any) -> None:
+    import numpy as np
+
+    from fastem.data.files import check_table, table_writer
+    from fastem.persistence import load_mixture
+
+    check_table(args.out)
+    mixture, details = load_mixture(args.model)
+    rng = np.random.RandomState(args.seed)
+    X, labels = mixture.sample(args.n, rng)
+    X = X.astype(np.int64) if mixture.family.name == "poisson" else X
+    order = rng.permutation(len(X))  # they come component by component
+    names = details.get("feature_names") or [f"x{j}" for j in range(X.shape[1])]
+    with table_writer(args.out, [*names, *(["label"] if args.labels else [])]) as write:
+        for start in range(0, len(X), _CHUNK_ROWS):
+            chunk = order[start : start + _CHUNK_ROWS]
+            write(_rows(X[chunk], labels[chunk, None] if args.labels else None))
+
+
+def _rows(left: np.ndarray, right: np.ndarray | None) -> list[list[Any]]:
+    """Rows of Python's numbers, which are written so that reading gives the same again."""
+    if right is None:
+        return left.tolist()
+    return [a + b for a, b in zip(left.tolist(), right.tolist(), strict=True)]
+
+
+def _info(args: Any) -> None:
+    for name, find in _facts().items():
+        try:
+            value = find()
+        except Exception as error:  # what is broken here is what a report is about
+            value = f"unknown ({type(error).__name__}: {_one_line(error)})"
+        print(f"{name:<19}{value}")
+
+
+def _facts() -> dict[str, Callable[[], object]]:
+    """What a report of a problem needs, each found on its own."""
+    import platform
+    from importlib import import_module
+
+    def library(name: str) -> Any:
+        return import_module(name)
+
+    packages = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "rich", "matplotlib", "pyarrow")
+    return {
+        "fastem": lambda: __version__,
+        "Python": lambda: f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": platform.platform,
+        **{package: partial(_version, package) for package in packages},
+        "engines": lambda: ", ".join(library("fastem.engines").available_engines()),
+        "compiled kernels": lambda: library("fastem.compiled").level or "none: built without a C compiler",
+        "threads": lambda: library("fastem.engines.threads").available_threads(),
+        "processor": _processor,
+        "processor features": _processor_features,
+        "Numba threads": _numba_layer,
+        "Numba cache": _numba_cache,
+        "environment": lambda: (
+            " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES))
+            or "-"
+        ),
+    }
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    import platform
+
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _processor_features() -> str:
+    from llvmlite import binding
+
+    found = binding.get_host_cpu_features()
+    wanted = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "neon", "sve")
+    return f"{binding.get_host_cpu_name()}: {' '.join(name for name in wanted if found.get(name))}"
+
+
+def _numba_layer() -> str:
+    from importlib import import_module
+
+    from numba import config
+
+    found = []
+    for layer, module in (("tbb", "tbbpool"), ("omp", "omppool"), ("workqueue", "workqueue")):
+        with suppress(ImportError):
+            import_module(f"numba.np.ufunc.{module}")
+            found.append(layer)
+    return f"layer {config.THREADING_LAYER}, available: {', '.join(found)}"  # type: ignore[attr-defined]
+
+
+def _numba_cache() -> str:
+    from inspect import unwrap
+
+    from numba.core.caching import FunctionCache
+
+    from fastem.engines import numba_drivers
+
+    return FunctionCache(unwrap(numba_drivers.driver)).cache_path
