@@ -23,6 +23,7 @@ _HOMES = {
     "DegenerateComponentError": "fastem.families.base",
     "Stats": "fastem.stats",
     "Iteration": "fastem.em",
+    "select": "fastem.selection",
     "available_engines": "fastem.engines",
     "get_engine": "fastem.engines",
     "load": "fastem.estimators",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fastem.families.base import DegenerateComponentError
     from fastem.fitting import FitResult, fit
     from fastem.mixture import Mixture
+    from fastem.selection import select
     from fastem.stats import Stats
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -18,6 +17,7 @@ from fastem.engines.threads import resolve_threads
 from fastem.families import FAMILIES, Family, Params
 from fastem.init import start_params
 from fastem.mixture import Mixture
+from fastem.restarts import attempt, best_run, run_starts
 from fastem.stats import Stats
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
@@ -33,7 +33,7 @@ class FitResult(Mixture):
     run : EMResult
         Loop of the best start: ``converged``, ``n_iter``, ``lower_bound``, ``history``.
     lower_bounds : tuple of float
-        Mean log-likelihood that each start reached.
+        Mean log-likelihood that each start reached; -inf where a component collapsed.
     engine : str
         Name of the engine that ran.
     """
@@ -148,7 +148,7 @@ def fit(
     ValueError
         If data, weights or an option are not as described; the message says what was given and what is required.
     DegenerateComponentError
-        If a component collapses: no longer a distribution.
+        If a component collapses, no longer a distribution, from every start.
 
     References
     ----------
@@ -170,51 +170,20 @@ def fit(
     runner = choose_engine(engine, X.shape, n_components, passes=max_iter * n_init)
     if isinstance(start, str):
         rng = _random_state(random_state)
-        starts = [
-            start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads) for _ in range(n_init)
-        ]
-        starts = [amend(params) for params in starts] if amend is not None else starts
+
+        def find_start() -> Params:
+            found = start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads)
+            return found if amend is None else amend(found)
+
+        starts = [attempt(find_start) for _ in range(n_init)]
     else:
         starts = [start] if isinstance(start, Params) else list(start)
-    runs = _run_starts(
-        family, X, sample_weight, runner, n_threads, starts, tol, max_iter, previous, callbacks, on_interrupt
-    )
-    best = max(runs, key=lambda run: run.lower_bound)
-    if any(run.interrupted for run in runs):
-        best = replace(best, converged=False, interrupted=True)
-    return FitResult(family, best.params, best, tuple(run.lower_bound for run in runs), runner.name)
-
-
-def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_interrupt: Any) -> None:
-    for name, value, least in (("n_components", n_components, 1), ("max_iter", max_iter, 0), ("n_init", n_init, 1)):
-        if not isinstance(value, Integral) or int(value) < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, but got {value!r}")
-    if not isinstance(tol, Real) or not float(tol) >= 0:
-        raise ValueError(f"tol must be a number of at least 0, but got {tol!r}")
-    if on_interrupt not in ("raise", "keep"):
-        raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
-
-
-def _run_starts(
-    family: Family[Any],
-    X: np.ndarray,
-    sample_weight: np.ndarray | None,
-    runner: Engine,
-    n_threads: int | None,
-    starts: Sequence[Params],
-    tol: float,
-    max_iter: int,
-    previous: float,
-    callbacks: Sequence[Callback],
-    on_interrupt: OnInterrupt,
-) -> list[EMResult[Any]]:
-    """EM from each start: small problems side by side, large ones in turn on all threads. The results are the same."""
     threads = resolve_threads(n_threads, np.inf)
-    is_small = pass_work(X.shape, len(starts[0].weights)) < _SIDE_BY_SIDE_WORK
+    is_small = pass_work(X.shape, n_components) < _SIDE_BY_SIDE_WORK
     side_by_side = min(threads, len(starts)) if is_small and not callbacks else 1
     passes = Passes(family, X, sample_weight, runner, n_threads if side_by_side == 1 else 1)
 
-    def one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback] = ()) -> EMResult[Any]:
+    def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
         return em.run(
             passes.accumulate,
             family.update,
@@ -227,23 +196,20 @@ def _run_starts(
             on_interrupt=on_interrupt,
         )
 
-    if side_by_side == 1:
-        runs = []
-        for index in range(len(starts)):
-            runs.append(one(index, on_interrupt))
-            if runs[-1].interrupted:
-                break
-        return runs
-    interrupted: list[bool] = []
-    with ThreadPoolExecutor(side_by_side) as pool:
-        futures = [pool.submit(one, i, "raise", [lambda _: bool(interrupted)]) for i in range(len(starts))]
-        try:
-            return [future.result() for future in futures]
-        except KeyboardInterrupt:
-            interrupted.append(True)
-            if on_interrupt == "raise":
-                raise
-            return [future.result() for future in futures]
+    outcomes = run_starts(run_one, starts, side_by_side, on_interrupt)
+    best = best_run(outcomes)
+    reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes)
+    return FitResult(family, best.params, best, reached, runner.name)
+
+
+def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_interrupt: Any) -> None:
+    for name, value, least in (("n_components", n_components, 1), ("max_iter", max_iter, 0), ("n_init", n_init, 1)):
+        if not isinstance(value, Integral) or int(value) < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, but got {value!r}")
+    if not isinstance(tol, Real) or not float(tol) >= 0:
+        raise ValueError(f"tol must be a number of at least 0, but got {tol!r}")
+    if on_interrupt not in ("raise", "keep"):
+        raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
 
 
 def _random_state(seed: Any) -> np.random.RandomState:

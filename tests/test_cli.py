@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastem
-from fastem import cli
+from fastem import cli, environment
 from fastem.data.files import read_table
 
 FAITHFUL = Path(__file__).parents[1] / "examples" / "data" / "old_faithful.csv"
@@ -401,7 +401,7 @@ def test_info(run):
 def test_info_of_a_broken_installation(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "llvmlite", None)
     monkeypatch.setitem(sys.modules, "fastem.engines.numba_drivers", None)
-    monkeypatch.setattr(cli, "_version", lambda package: 1 / 0)
+    monkeypatch.setattr(environment, "_version", lambda package: 1 / 0)
     status, out, err = run("info")
     assert (status, err) == (0, "")
     assert "processor features unknown (" in out

@@ -129,7 +129,9 @@ def test_primitives_agree_with_numba(dtype, rng):
     """The NumPy spelling of the vector type and the LLVM one, value by value."""
     for function in (elementary.exp_nonpositive, elementary.log_positive):
         x = padded(rng.uniform(1, 40, size=4000) * (-1 if function is elementary.exp_nonpositive else 1), dtype)
-        np.testing.assert_allclose(compiled_by_numba(function, x), uncompiled(function, x), rtol=4 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(
+            compiled_by_numba(function, x), uncompiled(function, x), rtol=4 * np.finfo(dtype).eps
+        )
 
 
 @pytest.mark.parametrize("column", [-1, vectors.LANES + 1, 100])

@@ -72,7 +72,9 @@ def test_given_responsibilities(engine, moments, rng):
         for k in range(3):
             r = weight * given[:, k].astype(np.float64)
             d = X.astype(np.float64) - origin[k]
-            second = {"first": np.zeros(0), "diag": r @ d**2, "full": np.einsum("b,bi,bj->ij", r, d, d).ravel()}[moments]
+            second = {"first": np.zeros(0), "diag": r @ d**2, "full": np.einsum("b,bi,bj->ij", r, d, d).ravel()}[
+                moments
+            ]
             assert_close(stats.S[k], np.concatenate([[r.sum()], r @ d, second]), TOLERANCE[np.dtype(dtype).name])
 
 

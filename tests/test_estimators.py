@@ -98,7 +98,9 @@ def test_feature_names(make, X):
         model.predict(X)
 
 
-@pytest.mark.parametrize("convert", [np.ndarray.tolist, lambda X: X.astype(np.int32), lambda X: pd.DataFrame(X).astype("float32")])
+@pytest.mark.parametrize(
+    "convert", [np.ndarray.tolist, lambda X: X.astype(np.int32), lambda X: pd.DataFrame(X).astype("float32")]
+)
 def test_tables_of_other_kinds(make, X, convert):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -151,7 +153,9 @@ def test_weight_is_repetition(make, X, rng):
     assert_same_parameters(weighted, plain, 1e-9)
     np.testing.assert_allclose(weighted.lower_bounds_, plain.lower_bounds_, rtol=1e-10)
     for name in ("score", "bic", "aic", "icl"):
-        assert getattr(weighted, name)(X, sample_weight=counts) == pytest.approx(getattr(plain, name)(repeated), rel=1e-9)
+        assert getattr(weighted, name)(X, sample_weight=counts) == pytest.approx(
+            getattr(plain, name)(repeated), rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])
@@ -285,7 +289,9 @@ def test_fitted_attributes(make, X):
     assert model.weights_.sum() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("change", [{"n_components": 2}, {"covariance_type": "diag"}, "more features", "fewer features"])
+@pytest.mark.parametrize(
+    "change", [{"n_components": 2}, {"covariance_type": "diag"}, "more features", "fewer features"]
+)
 def test_warm_start_of_another_shape_says_so(X, change):
     model = GaussianMixture(3, warm_start=True, random_state=0).fit(X)
     rows = {"more features": np.hstack([X, X]), "fewer features": X[:, :2]}.get(str(change), X)
@@ -305,6 +311,10 @@ def test_sample_follows_the_parameters(make, X):
         mine = rows[components == k]
         np.testing.assert_allclose(mine.mean(axis=0), model.means_[k], atol=0.12)
         if hasattr(model, "covariances_"):
-            covariance = model.covariances_ if model.covariances_.shape == (3, 3) and model.covariance_type == "tied" else model.covariances_[k]
+            covariance = (
+                model.covariances_
+                if model.covariances_.shape == (3, 3) and model.covariance_type == "tied"
+                else model.covariances_[k]
+            )
             expected = covariance if np.ndim(covariance) == 2 else np.diag(np.broadcast_to(covariance, 3))
             np.testing.assert_allclose(np.cov(mine.T), expected, atol=0.6)

@@ -71,7 +71,11 @@ class Exact:
         for k in range(self.n_components):
             d = self.X - means[k]
             scatter.append((r[:, k, None] * d).T @ d)
-        return lower_bound, {**updated, "means": means, "covariances": self._covariances(np.array(scatter), mass, total)}
+        return lower_bound, {
+            **updated,
+            "means": means,
+            "covariances": self._covariances(np.array(scatter), mass, total),
+        }
 
     def _covariances(self, scatter, mass, total):
         structure, ridge = self.family.covariance_type, mpf(self.family.reg_covar)

@@ -19,11 +19,11 @@ FLOORS = [
     {"families"},
     {"engines", "em"},
     {"data"},
-    {"init", "mixture"},
+    {"init", "mixture", "restarts"},
     {"fitting", "persistence", "progress"},
     {"plotting"},
     {"estimators"},
-    {"selection"},
+    {"selection", "environment"},
     {"cli"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
