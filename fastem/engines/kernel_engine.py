@@ -5,11 +5,13 @@ Panels are cut by N, K and D alone and added in order, so that the result has th
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +81,7 @@ class Scratch:
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + 64, dtype=np.uint8)
     offset = -raw.ctypes.data % 64
     return raw[offset : offset + size].view(dtype).reshape(shape)
@@ -259,5 +261,10 @@ def run_in_threads(panel: Callable[[int], None], count: int, n_threads: int) -> 
 def _mirror(S: np.ndarray, n_features: int) -> None:
     """Copy the upper triangle of each second moment, which alone the kernels write, to the lower one."""
     second = S[:, 1 + n_features :].reshape(-1, n_features, n_features)
-    rows, columns = np.tril_indices(n_features, -1)
+    rows, columns = _below_diagonal(n_features)
     second[:, rows, columns] = second[:, columns, rows]
+
+
+@cache
+def _below_diagonal(n_features: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.tril_indices(n_features, -1)
