@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -125,11 +127,11 @@ def test_predictions_check_their_rows(make, X):
 
 def test_counts_are_checked(X):
     model = PoissonMixture(2, random_state=0)
-    for bad in (X - 5, X + 0.5):
-        with pytest.raises(ValueError, match="counts"):
-            model.fit(bad)
-        with pytest.raises(ValueError, match="counts"):
-            clone(model).fit(X).predict(bad)
+    bad = X.copy()
+    bad[17, 2] = -3
+    for action in (model.fit, clone(model).fit(X).predict):
+        with pytest.raises(ValueError, match=r"-3 in row 17, feature 2.*counts"):
+            action(bad)
 
 
 # Weights.
@@ -158,7 +160,7 @@ def test_weight_is_repetition(make, X, rng):
         )
 
 
-@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize("init", ["kmeans", "k-means++", "random"])
 def test_equal_weights_are_none(make, X, init):
     options = {"random_state": 0, "init_params": init, "tol": 1e-6, "max_iter": 500}
     if make is not MAKERS["poisson"]:
@@ -289,16 +291,33 @@ def test_fitted_attributes(make, X):
     assert model.weights_.sum() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    "change", [{"n_components": 2}, {"covariance_type": "diag"}, "more features", "fewer features"]
-)
-def test_warm_start_of_another_shape_says_so(X, change):
-    model = GaussianMixture(3, warm_start=True, random_state=0).fit(X)
-    rows = {"more features": np.hstack([X, X]), "fewer features": X[:, :2]}.get(str(change), X)
-    if isinstance(change, dict):
-        model.set_params(**change)
-    with pytest.raises(ValueError, match="warm_start|shape|n_components|features|start"):
-        model.fit(rows)
+CHANGES = {
+    "fewer components": "model.set_params(n_components=2)",
+    "more components": "model.set_params(n_components=4)",
+    "another structure": "model.set_params(covariance_type='diag')",
+    "fewer features": "X = X[:, :2]",
+    "more features": "X = np.hstack([X] * 20)",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_warm_start_does_not_go_on_from_another_shape(change, tmp_path):
+    """In a process of its own: a kernel that believes the parameters' shape writes outside of its arrays."""
+    code = f"""
+import numpy as np
+from fastem import GaussianMixture
+X = np.random.default_rng(0).poisson(6.0, size=(360, 3)).astype(float)
+model = GaussianMixture(3, warm_start=True, random_state=0, tol=0.1).fit(X)
+{change}
+try:
+    model.fit(X)
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert any(word in done.stdout for word in ("warm_start", "start", "shape")), done.stdout
+    assert "n_components" in done.stdout or "n_features" in done.stdout or "(" in done.stdout, done.stdout
 
 
 def test_sample_follows_the_parameters(make, X):
@@ -311,10 +330,7 @@ def test_sample_follows_the_parameters(make, X):
         mine = rows[components == k]
         np.testing.assert_allclose(mine.mean(axis=0), model.means_[k], atol=0.12)
         if hasattr(model, "covariances_"):
-            covariance = (
-                model.covariances_
-                if model.covariances_.shape == (3, 3) and model.covariance_type == "tied"
-                else model.covariances_[k]
-            )
+            tied = model.covariance_type == "tied"
+            covariance = model.covariances_ if tied else model.covariances_[k]
             expected = covariance if np.ndim(covariance) == 2 else np.diag(np.broadcast_to(covariance, 3))
             np.testing.assert_allclose(np.cov(mine.T), expected, atol=0.6)
