@@ -176,7 +176,8 @@ def _names(text: str) -> list[str]:
 
 
 def _fit(args: Any) -> None:
-    from fastem.data.files import check_target, read_table, whole_file
+    from fastem.data.files import read_table
+    from fastem.data.writing import check_target, whole_file
 
     if args.out is not None:
         check_target(args.out, MODEL_ENDINGS, "a model")
@@ -278,7 +279,8 @@ def _print_result(selection: SelectionTable) -> None:
 
 def _predict(args: Any) -> None:
     from fastem.data.arrays import as_rows
-    from fastem.data.files import check_table, column_names, read_table, table_writer
+    from fastem.data.files import column_names, read_table
+    from fastem.data.writing import check_table, table_writer
     from fastem.persistence import load_mixture
 
     check_table(args.out)
@@ -297,7 +299,7 @@ def _predict(args: Any) -> None:
 def _sample(args: Any) -> None:
     import numpy as np
 
-    from fastem.data.files import check_table, table_writer
+    from fastem.data.writing import check_table, table_writer
     from fastem.persistence import load_mixture
 
     check_table(args.out)

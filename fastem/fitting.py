@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastem import em
-from fastem.data.arrays import as_rows, as_weights
+from fastem.data.arrays import as_rows, as_weights, rough_centre
 from fastem.em import Callback, EMResult, OnInterrupt
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
@@ -59,18 +59,15 @@ class Passes:
         self.sample_weight = sample_weight
         self.engine = engine
         self.n_threads = n_threads
-        self._shared: Stats | None = None
+        # What does not depend on the parameters is computed once, about a point that does not depend on them either.
+        self._shared = None if family.shared_moments is None else self._all_rows(rough_centre(X))
 
     def accumulate(self, params: Params) -> Stats:
-        """E-step. What does not depend on the parameters is computed in the first call only."""
+        """E-step: the statistics of all rows under ``params``."""
         stats = self.engine.accumulate(
             self.family, self.X, params, sample_weight=self.sample_weight, n_threads=self.n_threads
         )
-        if self.family.shared_moments is None:
-            return stats
-        if self._shared is None:
-            self._shared = self._all_rows(stats.mass @ params.origin / stats.mass.sum())
-        return replace(stats, shared=self._shared)
+        return stats if self._shared is None else replace(stats, shared=self._shared)
 
     def _all_rows(self, centre: np.ndarray) -> Stats:
         """Moments of all rows about ``centre``, in float64 whatever the rows are: it is done once."""
@@ -103,7 +100,7 @@ def fit(
     random_state: Any = None,
     engine: str = "auto",
     n_threads: int | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callback | Sequence[Callback] = (),
     on_interrupt: OnInterrupt = "raise",
     previous: float = -np.inf,
 ) -> FitResult:
@@ -132,7 +129,7 @@ def fit(
     engine : {"auto", "numba", "cython", "numpy", "python"}
     n_threads : int or None
         Threads of a pass; None for as many as this process may use. The result does not depend on it.
-    callbacks : sequence of callable
+    callbacks : callable or sequence of callable
         Each is called with an :class:`~fastem.em.Iteration`; a true return value stops the fit.
     on_interrupt : {"raise", "keep"}
         Whether Ctrl-C raises, or ends the fit with the best parameters so far.
@@ -155,6 +152,7 @@ def fit(
     Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
     X = as_rows(X)
+    callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     sample_weight = as_weights(sample_weight, len(X))
     if isinstance(family, str):
         if family not in FAMILIES:
@@ -167,7 +165,9 @@ def fit(
             f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {len(X)}; "
             "use fewer components or more rows"
         )
-    runner = choose_engine(engine, X.shape, n_components, passes=max_iter * n_init)
+    work = pass_work(X.shape, n_components, family.moments)
+    n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
+    runner = choose_engine(engine, work * max_iter * n_starts)
     if isinstance(start, str):
         rng = _random_state(random_state)
 
@@ -175,12 +175,11 @@ def fit(
             found = start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads)
             return found if amend is None else amend(found)
 
-        starts = [attempt(find_start) for _ in range(n_init)]
+        starts: list[Any] = [attempt(find_start) for _ in range(n_init)]
     else:
-        starts = [start] if isinstance(start, Params) else list(start)
+        starts = _check_starts([start] if isinstance(start, Params) else start, family, (n_components, X.shape[1]))
     threads = resolve_threads(n_threads, np.inf)
-    is_small = pass_work(X.shape, n_components) < _SIDE_BY_SIDE_WORK
-    side_by_side = min(threads, len(starts)) if is_small and not callbacks else 1
+    side_by_side = min(threads, len(starts)) if work < _SIDE_BY_SIDE_WORK and not callbacks else 1
     passes = Passes(family, X, sample_weight, runner, n_threads if side_by_side == 1 else 1)
 
     def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
@@ -212,9 +211,28 @@ def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_i
         raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
 
 
+def _check_starts(starts: Sequence[Params], family: Family[Any], shape: tuple[int, int]) -> list[Params]:
+    if len(starts) == 0:
+        raise ValueError("start must be a method, parameters, or a sequence of at least one set of parameters")
+    for params in starts:
+        try:
+            family.check_params(params)
+        except ValueError as error:
+            raise ValueError(f"start does not fit the family: {error}") from error
+        if params.origin.shape != shape:
+            raise ValueError(
+                "the starting parameters have (n_components, n_features) = "
+                f"{params.origin.shape}, but the fit is of {shape}"
+            )
+    return list(starts)
+
+
 def _random_state(seed: Any) -> np.random.RandomState:
+    """As scikit-learn reads ``random_state``: None is NumPy's global generator."""
     if seed is None:
         return np.random.mtrand._rand
     if isinstance(seed, np.random.RandomState):
         return seed
-    return np.random.RandomState(seed)
+    if isinstance(seed, Integral):
+        return np.random.RandomState(int(seed))
+    raise ValueError(f"random_state must be an integer, a numpy.random.RandomState or None, but got {seed!r}")

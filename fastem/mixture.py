@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastem.data.arrays import as_rows
-from fastem.engines import Posterior, choose_engine
+from fastem.engines import Posterior, choose_engine, pass_work
 from fastem.families import Family, Params
 
 
@@ -28,12 +28,13 @@ class Mixture:
     def posterior(self, X: np.ndarray, *wanted: str, engine: str = "auto", n_threads: int | None = None) -> Posterior:
         """``labels``, ``log_likelihood`` and ``responsibilities`` of rows, those that are named."""
         X = as_rows(X, n_features=self.params.origin.shape[1])
-        runner = choose_engine(engine, X.shape, len(self.params.weights))
+        runner = choose_engine(engine, pass_work(X.shape, len(self.params.weights), self.family.moments))
         return runner.evaluate(self.family, X, self.params, wanted, n_threads=n_threads)
 
     def sample(self, n_samples: int, rng: Any) -> tuple[np.ndarray, np.ndarray]:
         """Rows (n_samples, n_features) drawn from the mixture, component by component, and their components."""
-        counts = rng.multinomial(n_samples, self.params.weights)
+        # Weights rounded to single precision may add up to more than 1.
+        counts = rng.multinomial(n_samples, self.params.weights / self.params.weights.sum())
         rows = [self.family.sample(self.params, k, int(count), rng) for k, count in enumerate(counts)]
         return np.vstack(rows), np.repeat(np.arange(len(counts)), counts)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
-import zipfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastem.data.writing import whole_file
 from fastem.families import FAMILIES
 from fastem.mixture import Mixture
 
@@ -41,26 +39,13 @@ def save_mixture(path: str | os.PathLike[str], mixture: Mixture, details: dict[s
     arrays = {f.name: np.asarray(getattr(mixture.params, f.name)) for f in fields(mixture.params)}
     if path.suffix not in (".json", ".npz"):
         raise ValueError(f"a model is saved as .npz or .json, but the path is {path}")
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if path.suffix == ".json":
-                lists = {name: array.tolist() for name, array in arrays.items()}
-                file.write(json.dumps({**header, "params": lists}, indent=1).encode())
-            else:
-                np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with whole_file(path) as temporary:
+        if path.suffix == ".json":
+            lists = {name: array.tolist() for name, array in arrays.items()}
+            temporary.write_text(json.dumps({**header, "params": lists}, indent=1, allow_nan=False), encoding="utf-8")
+        else:
+            with temporary.open("wb") as file:
+                np.savez(file, header=np.array(json.dumps(header, allow_nan=False)), **arrays)  # type: ignore[arg-type]
 
 
 def load_mixture(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]:
@@ -78,24 +63,30 @@ def load_mixture(path: str | os.PathLike[str]) -> tuple[Mixture, dict[str, Any]]
         raise FileNotFoundError(f"there is no model file {path}")
     try:
         header, arrays = _read_json(path) if path.suffix == ".json" else _read_npz(path)
-        if header["format"] != FORMAT:
-            raise KeyError("format")
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+        is_ours = header["format"] == FORMAT
+        version = header["version"]
+    except Exception as error:  # whatever a damaged file makes of its reader
         raise ValueError(f"{path} is not a fastem model, or it is damaged; save the model again") from error
-    if header["version"] != VERSION:
+    if not is_ours:
+        raise ValueError(f"{path} is not a fastem model, but {header['format']!r}")
+    if version != VERSION:
         raise ValueError(
-            f"{path} is a fastem model of format version {header['version']}, and this fastem reads version {VERSION}; "
-            "upgrade fastem"
+            f"{path} is a fastem model of format version {version}, and this fastem reads version {VERSION}; upgrade "
+            "fastem"
         )
     try:
         family = FAMILIES[header["family"]](**header["settings"])
         params = family.params_type(**arrays)
-        packed = family.pack(params, np.dtype(np.float64))
-        if not all(np.isfinite(a).all() for a in (*arrays.values(), packed.theta[:, 1:])):
-            raise ValueError("values that are not finite")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        family.check_params(params)
+        details = header["details"]
+        n_names = len(details.get("feature_names") or ())
+        if n_names not in (0, params.origin.shape[1]):
+            raise ValueError(f"{n_names} feature names for {params.origin.shape[1]} features")
+        if details.get("dtype", "float64") not in ("float32", "float64"):
+            raise ValueError(f"float type {details['dtype']!r}")
+    except Exception as error:
         raise ValueError(f"{path} is a damaged fastem model ({error}); save the model again") from error
-    return Mixture(family, params), header["details"]
+    return Mixture(family, params), details
 
 
 def _read_json(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -104,7 +95,8 @@ def _read_json(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here, for NumPy leaves it open where its own reading fails.
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("not an npz file")
         arrays = {name: file[name] for name in file.files}

@@ -34,7 +34,7 @@ def moments_of(X: np.ndarray, responsibilities: np.ndarray, origin: np.ndarray, 
     return S
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stats:
     """Weighted moments of all rows seen, by component; a value of fixed size that is never changed in place.
 
@@ -72,7 +72,10 @@ class Stats:
             )
         if (self.shared is None) != (other.shared is None):
             raise ValueError("cannot add statistics with and without shared moments")
-        shared = self.shared + other.shared if self.shared is not None and other.shared is not None else None
+        shared = self.shared
+        if shared is not None and other.shared is not None:
+            # Each part took its own point near the data; none of them is anybody's statement.
+            shared = shared + other.shared.recenter(shared.origin)
         return replace(
             self,
             weight=self.weight + other.weight,
@@ -80,6 +83,10 @@ class Stats:
             S=self.S + other.S,
             shared=shared,
         )
+
+    def __radd__(self, other: object) -> Stats:
+        """``0 + s``, so that ``sum`` works."""
+        return self if other == 0 else NotImplemented
 
     def __mul__(self, factor: float) -> Stats:
         """All weights times ``factor``: ``(1 - g) * s + g * s_batch`` is a step of online EM."""

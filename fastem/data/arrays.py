@@ -54,6 +54,11 @@ def check_finite(X: np.ndarray) -> None:
             )
 
 
+def rough_centre(X: np.ndarray) -> np.ndarray:
+    """Mean of about a thousand rows at even steps: a point near the data, the same whoever asks."""
+    return X[:: max(1, len(X) // 1024)].mean(axis=0, dtype=np.float64)
+
+
 def as_weights(sample_weight: Any, n_samples: int) -> np.ndarray | None:
     """Weights as a 1-D float64 array; None where all are equal to 1 because none were given.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from functools import cache
 
-from fastem.engines.base import Engine, Posterior
+from fastem.engines.base import Engine, Posterior, pass_work
 from fastem.engines.notices import say_once
 
 ENGINES = ("numba", "cython", "numpy", "python")
@@ -63,17 +63,10 @@ _NUMBA_WORK = 2e11
 _EQUAL_LEVELS = ("v3",)
 
 
-def pass_work(shape: tuple[int, ...], n_components: int) -> float:
-    """Multiply-adds of one pass over (n_samples, n_features) rows, roughly: the scale of all such choices."""
-    n_samples, n_features = shape
-    return float(n_samples) * n_components * n_features * (n_features + 8)
-
-
-def choose_engine(name: str, shape: tuple[int, ...], n_components: int, passes: int = 1) -> Engine:
-    """The engine for so many passes over (n_samples, n_features) rows, where ``name`` is ``"auto"``."""
+def choose_engine(name: str, work: float) -> Engine:
+    """The engine for ``work`` multiply-adds (see ``pass_work``) where ``name`` is ``"auto"``."""
     if name != "auto":
         return get_engine(name)
-    work = pass_work(shape, n_components) * passes
     available = available_engines()
     if "numba" in available and "cython" in available:
         # By the work alone: what else this process has done must not change the last bits of a result.

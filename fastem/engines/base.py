@@ -90,5 +90,32 @@ class Engine(ABC):
         """Labels, log-likelihoods or responsibilities of all rows under ``params``."""
 
 
+def pass_work(shape: tuple[int, ...], n_components: int, moments: Moments) -> float:
+    """Multiply-adds of one pass over (n_samples, n_features) rows, roughly: the scale of all choices by size."""
+    n_samples, n_features = shape
+    return float(n_samples) * n_components * n_features * (8 + (n_features if moments == "full" else 0))
+
+
+def check_pass(
+    X: np.ndarray, origin: np.ndarray, sample_weight: np.ndarray | None, responsibilities: np.ndarray | None = None
+) -> None:
+    """Raise ValueError where the arrays of a pass do not fit together: compiled kernels read without looking.
+
+    Raises
+    ------
+    ValueError
+    """
+    if X.ndim != 2 or X.dtype not in (np.float32, np.float64):
+        raise ValueError(f"X must be a 2D array of float32 or float64, but got {X.ndim}D of {X.dtype}")
+    if origin.ndim != 2 or origin.shape[1] != X.shape[1]:
+        raise ValueError(f"X has {X.shape[1]} features, but the parameters have means of shape {origin.shape}")
+    if sample_weight is not None and sample_weight.shape != (len(X),):
+        raise ValueError(f"sample_weight must have shape ({len(X)},), but got {sample_weight.shape}")
+    if responsibilities is not None and responsibilities.shape != (len(X), len(origin)):
+        raise ValueError(
+            f"responsibilities must have shape ({len(X)}, {len(origin)}), but got {responsibilities.shape}"
+        )
+
+
 def total_weight(n_samples: int, sample_weight: np.ndarray | None) -> float:
     return float(n_samples) if sample_weight is None else float(np.sum(sample_weight, dtype=np.float64))

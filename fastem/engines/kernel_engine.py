@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.engines.base import Engine, Posterior, total_weight
+from fastem.engines.base import Engine, Posterior, check_pass, pass_work, total_weight
 from fastem.engines.threads import resolve_threads
 from fastem.families.base import MOMENT_KERNELS, Family, Packed, Params, origin_only
 from fastem.kernels.gaussian import diag_log_density
@@ -55,11 +55,11 @@ class Cut:
 
 
 def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moments) -> Cut:
-    per_row = n_components * n_features * (n_features if moments == "full" else 4)
+    per_row = pass_work((1, n_features), n_components, moments)
     # A panel's statistics are cleared and added once: its rows should outnumber them in work.
     least = max(_PANEL_ROWS[0], n_moments(moments, n_features) // 8)
     rows = min(max(_PANEL_WORK / per_row, least), _PANEL_ROWS[1], max(n_samples / 64, least))
-    return Cut(n_samples, -(-int(rows) // _BLOCK) * _BLOCK, _BLOCK, float(n_samples) * per_row)
+    return Cut(n_samples, -(-int(rows) // _BLOCK) * _BLOCK, _BLOCK, n_samples * per_row)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class KernelEngine(Engine):
         sample_weight: np.ndarray | None = None,
         n_threads: int | None = None,
     ) -> Stats:
+        check_pass(X, params.origin, sample_weight)
         packed = family.pack(params, X.dtype)
         given = np.empty((0, 0), dtype=X.dtype)
         kernels = (family.log_density_kernel, family.moments_kernel)
@@ -123,6 +124,8 @@ class KernelEngine(Engine):
         n_threads: int | None = None,
     ) -> Stats:
         # No density is evaluated; any kernel fills its place.
+        check_pass(X, origin, sample_weight, responsibilities)
+        responsibilities = np.asarray(responsibilities, dtype=X.dtype)
         kernels = (diag_log_density, MOMENT_KERNELS[moments])
         packed = origin_only(origin, X.dtype)
         return self._statistics(kernels, moments, X, sample_weight, responsibilities, packed, n_threads)
@@ -141,7 +144,7 @@ class KernelEngine(Engine):
         n_components = packed.theta.shape[0]
         cut = cut_rows(n_samples, n_components, n_features, moments)
         threads = resolve_threads(n_threads, cut.work)
-        weight = _NO_WEIGHT if sample_weight is None else sample_weight
+        weight = _NO_WEIGHT if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         shape = (n_components, n_moments(moments, n_features))
         total = np.zeros(shape)
         log_likelihood = 0.0
@@ -193,6 +196,7 @@ class KernelEngine(Engine):
         *,
         n_threads: int | None = None,
     ) -> Posterior:
+        check_pass(X, params.origin, None)
         n_samples, n_features = X.shape
         n_components = len(params.weights)
         found = Posterior.empty(n_samples, n_components, X.dtype, wanted)
@@ -240,11 +244,14 @@ def run_in_threads(panel: Callable[[int], None], count: int, n_threads: int) -> 
             panel(p)
         return
     panels = iter(range(count))
+    taking = threading.Lock()
     stop = threading.Event()
 
     def work() -> None:
-        for p in panels:
-            if stop.is_set():
+        while not stop.is_set():
+            with taking:
+                p = next(panels, None)
+            if p is None:
                 return
             panel(p)
 

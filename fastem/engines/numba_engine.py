@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ def _parallel_is_safe() -> bool:
     Its workqueue layer aborts the process when two threads enter it, and OpenMP kills a forked child. The layer is only
     known once it runs, so both count as unsafe; panels then run on threads of our own, with the same bits.
     """
-    return in_main_thread() and os.getpid() == _FIRST_PROCESS
+    is_child = os.getpid() != _FIRST_PROCESS or multiprocessing.parent_process() is not None
+    return in_main_thread() and not is_child
 
 
 @contextmanager

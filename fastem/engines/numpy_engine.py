@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fastem.engines.base import Engine, Posterior, total_weight
+from fastem.engines.base import Engine, Posterior, check_pass, total_weight
 from fastem.families.base import Family, Params
 from fastem.stats import Moments, Stats, moments_of, n_moments
 
 # Rows at a time, so that temporaries stay small whatever N is.
 _CHUNK_VALUES = 2**18
+# Below exp(-50) of the likeliest component's, a responsibility is exactly 0 in every engine.
+_NEGLIGIBLE = -50.0
 
 
 def _chunks(n_samples: int, n_components: int, n_features: int) -> Iterator[slice]:
@@ -26,8 +28,10 @@ def _posterior(family: Family[Any], X: np.ndarray, params: Params) -> tuple[np.n
     with np.errstate(divide="ignore"):
         log_p = family.log_density(X, params) + np.log(params.weights)
     top = log_p.max(axis=1, keepdims=True)
-    log_norm = top[:, 0] + np.log(np.exp(log_p - top).sum(axis=1))
-    return log_p, log_norm, np.exp(log_p - log_norm[:, None])
+    p = np.exp(log_p - top)
+    p[log_p - top < _NEGLIGIBLE] = 0.0
+    norm = p.sum(axis=1, keepdims=True)
+    return log_p, (top + np.log(norm))[:, 0], p / norm
 
 
 class NumpyEngine(Engine):
@@ -44,6 +48,7 @@ class NumpyEngine(Engine):
         sample_weight: np.ndarray | None = None,
         n_threads: int | None = None,
     ) -> Stats:
+        check_pass(X, params.origin, sample_weight)
         origin = params.origin
         S = np.zeros((origin.shape[0], n_moments(family.moments, X.shape[1])))
         log_likelihood = 0.0
@@ -65,6 +70,7 @@ class NumpyEngine(Engine):
         n_threads: int | None = None,
     ) -> Stats:
         origin = np.asarray(origin, dtype=np.float64)
+        check_pass(X, origin, sample_weight, responsibilities)
         S = np.zeros((origin.shape[0], n_moments(moments, X.shape[1])))
         for rows in _chunks(X.shape[0], *origin.shape):
             weight = 1.0 if sample_weight is None else sample_weight[rows][:, None]
@@ -80,6 +86,7 @@ class NumpyEngine(Engine):
         *,
         n_threads: int | None = None,
     ) -> Posterior:
+        check_pass(X, params.origin, None)
         found = Posterior.empty(X.shape[0], len(params.weights), X.dtype, wanted)
         for rows in _chunks(X.shape[0], *params.origin.shape):
             log_p, log_norm, responsibilities = _posterior(family, X[rows], params)

@@ -14,7 +14,7 @@ def available_threads() -> int:
     """Threads of this process: its share of the cores, or less where the environment says so (joblib's workers do)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(variable, "")
+        value = os.environ.get(variable, "").split(",")[0]  # nested levels follow the comma
         if value.isdigit() and int(value) > 0:
             cores = min(cores, int(value))
     return cores

@@ -153,14 +153,13 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
     def _runner(self, shape: tuple[int, ...]) -> str:
         """The engine and the threads of a fit, as ``verbose=2`` shows them."""
-        engine = choose_engine(self.engine, shape, self.n_components, passes=self.max_iter * self.n_init)
-        threads = resolve_threads(self.n_threads, pass_work(shape, self.n_components))
+        work = pass_work(shape, self.n_components, self._family().moments)
+        engine = choose_engine(self.engine, work * self.max_iter * self.n_init)
+        threads = resolve_threads(self.n_threads, work)
         return f"engine {engine.name}, {threads} thread{'s' * (threads > 1)}"
 
     def _callbacks(self) -> list[Any]:
-        if self.callbacks is None:
-            return []
-        return [self.callbacks] if callable(self.callbacks) else list(self.callbacks)
+        return [self.callbacks] if callable(self.callbacks) else list(self.callbacks or ())
 
     def _set_result(self, result: FitResult, dtype: Any) -> None:
         self._set_params_attributes(result.params, dtype)
@@ -358,7 +357,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
             details={
                 "converged": bool(self.converged_),
                 "n_iter": int(self.n_iter_),
-                "lower_bound": float(self.lower_bound_),
+                "lower_bound": float(self.lower_bound_) if np.isfinite(self.lower_bound_) else None,
                 "dtype": self._dtype().name,
                 "feature_names": None if names is None else [str(name) for name in names],
             },
@@ -389,7 +388,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
             model.feature_names_in_ = np.array(details["feature_names"], dtype=object)
         model.converged_ = details.get("converged", True)
         model.n_iter_ = details.get("n_iter", 0)
-        model.lower_bound_ = details.get("lower_bound", -np.inf)
+        reached = details.get("lower_bound")
+        model.lower_bound_ = -np.inf if reached is None else reached
         model.lower_bounds_ = []
         return model
 

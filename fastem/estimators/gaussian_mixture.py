@@ -181,7 +181,7 @@ class GaussianMixture(BaseMixture):
         family = Gaussian(covariance_type)  # type: ignore[arg-type]
         means = check_array(means, dtype=[np.float64, np.float32])
         n_components, n_features = means.shape
-        shape = _covariance_shape(covariance_type, n_components, n_features)
+        shape = family.covariance_shape(n_components, n_features)
         covariances = checked_array(covariances, shape, "covariances", means.dtype)
         _check_symmetric(covariances, covariance_type, "covariances")
         weights = checked_weights(weights, n_components, means.dtype, "weights")
@@ -223,7 +223,7 @@ class GaussianMixture(BaseMixture):
         if self.means_init is not None:
             means = checked_array(self.means_init, (n_components, n_features), "means_init", dtype)
         if self.precisions_init is not None:
-            shape = _covariance_shape(self.covariance_type, n_components, n_features)
+            shape = family.covariance_shape(n_components, n_features)
             precisions = checked_array(self.precisions_init, shape, "precisions_init", dtype)
             _check_symmetric(precisions, self.covariance_type, "precisions_init")
         if start is None:
@@ -250,26 +250,18 @@ class GaussianMixture(BaseMixture):
 
     def _set_params_attributes(self, params: Params, dtype: Any) -> None:
         assert isinstance(params, GaussianParams)
-        factor = params.precisions_cholesky
+        # Of the factor as it is kept, so that a saved model gives the same bits.
+        factor = params.precisions_cholesky.astype(dtype)
         is_matrix = self.covariance_type in ("full", "tied")
         precisions = factor @ np.swapaxes(factor, -1, -2) if is_matrix else factor**2
         self.weights_ = params.weights.astype(dtype)
         self.means_ = params.means.astype(dtype)
         self.covariances_ = params.covariances.astype(dtype)
-        self.precisions_cholesky_ = factor.astype(dtype)
-        self.precisions_ = precisions.astype(dtype)
+        self.precisions_cholesky_ = factor
+        self.precisions_ = precisions
 
     def _dtype(self) -> np.dtype[Any]:
         return np.asarray(self.means_).dtype
-
-
-def _covariance_shape(covariance_type: str, n_components: int, n_features: int) -> tuple[int, ...]:
-    return {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[covariance_type]
 
 
 def _check_symmetric(matrices: np.ndarray, covariance_type: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ class DegenerateComponentError(ValueError):
     """A component's parameters are no longer those of a distribution."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Params:
     """Parameters of a mixture; a family's own record adds its components' parameters. Never changed in place."""
 
@@ -87,9 +87,25 @@ class Family(ABC, Generic[P]):
     def sample(self, params: P, component: int, n_samples: int, rng: Any) -> np.ndarray:
         """Draw rows of one component, shape (n_samples, n_features)."""
 
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments that make this family again."""
+        """The constructor's arguments that make this family again; families are dataclasses."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    def check_params(self, params: P) -> None:
+        """Raise ValueError unless these are parameters of a mixture of this family: of its type, shaped and finite."""
+        if not isinstance(params, self.params_type):
+            raise ValueError(
+                f"a {self.name} mixture takes {self.params_type.__name__}, but got {type(params).__name__}"
+            )
+        origin = np.asarray(params.origin)
+        n_components = len(np.atleast_1d(params.weights))
+        if origin.ndim != 2 or params.weights.shape != (n_components,) or len(origin) != n_components:
+            raise ValueError(
+                f"weights of shape {np.shape(params.weights)} and means of shape {origin.shape} do not go together: "
+                "they must be (n_components,) and (n_components, n_features)"
+            )
+        if not np.isfinite(origin).all() or (params.weights < 0).any() or not abs(params.weights.sum() - 1) < 1e-3:
+            raise ValueError("means must be finite, and weights non-negative with sum 1")
 
     def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError where rows are outside of the distribution's support."""
@@ -110,8 +126,8 @@ def scratch_rows(n_features: int) -> int:
 
 
 def component_masses(stats: Stats) -> np.ndarray:
-    """Masses that may be divided by: as in scikit-learn, 10 eps above zero."""
-    return stats.mass + 10 * np.finfo(np.float64).eps
+    """Masses that may be divided by: as in scikit-learn, 10 eps above zero, or less where all weights are tiny."""
+    return stats.mass + 10 * np.finfo(np.float64).eps * min(1.0, stats.weight)
 
 
 def component_means(stats: Stats) -> np.ndarray:

@@ -26,11 +26,11 @@ CovarianceType = Literal["full", "tied", "diag", "spherical"]
 COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
 _LOG_2PI = float(np.log(2 * np.pi))
 
-# A tied covariance is the difference of two moments about one point; past this ratio fewer than 6 digits are left.
-_MAX_CANCELLATION = 1e10
+# A tied covariance is the difference of two moments about one point; rounding leaves this share of them.
+_ROUNDING = 1e-14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GaussianParams(Params):
     """Parameters of a Gaussian mixture, in the shapes of scikit-learn's attributes.
 
@@ -95,8 +95,24 @@ class Gaussian(Family[GaussianParams]):
         # sum x x' does not depend on the parameters: one pass over all rows serves every iteration.
         return "full" if self.covariance_type == "tied" else None
 
-    def settings(self) -> dict[str, Any]:
-        return {"covariance_type": self.covariance_type, "reg_covar": self.reg_covar}
+    def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
+        return {
+            "full": (n_components, n_features, n_features),
+            "tied": (n_features, n_features),
+            "diag": (n_components, n_features),
+            "spherical": (n_components,),
+        }[self.covariance_type]
+
+    def check_params(self, params: GaussianParams) -> None:
+        super().check_params(params)
+        shape = self.covariance_shape(*params.means.shape)
+        for name, values in (("covariances", params.covariances), ("precisions_cholesky", params.precisions_cholesky)):
+            if np.shape(values) != shape:
+                raise ValueError(f"{self.covariance_type} {name} must have shape {shape}, but got {np.shape(values)}")
+            is_matrix = self.covariance_type in ("full", "tied")
+            diagonal = np.diagonal(values, axis1=-2, axis2=-1) if is_matrix else values
+            if not np.isfinite(values).all() or not (diagonal > 0).all():
+                raise ValueError(f"{name} must be finite, with a positive diagonal")
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         triangle = n_features * (n_features + 1) // 2
@@ -140,7 +156,7 @@ class Gaussian(Family[GaussianParams]):
         return Packed(
             np.ascontiguousarray(theta, dtype=dtype),
             np.ascontiguousarray(common, dtype=dtype),
-            max(scratch_rows(n_features), 2 * n_features),
+            scratch_rows(n_features),
         )
 
     def log_density(self, X: np.ndarray, params: GaussianParams) -> np.ndarray:
@@ -173,9 +189,9 @@ class Gaussian(Family[GaussianParams]):
             offset = means - shared.origin
             between = (masses[:, None] * offset).T @ offset
             tied = (shared.second[0] - between) / masses.sum()
-            # Below this floor the difference has no digits left; components would have to stand 1e5 deviations apart.
-            floor = np.diagonal(shared.second[0]) / (_MAX_CANCELLATION * masses.sum())
-            tied[np.diag_indices(n_features)] = np.maximum(np.diagonal(tied), floor)
+            # What is left of a variance after a cancellation to the last digits is noise, and counts as none.
+            noise = _ROUNDING * np.diagonal(shared.second[0]) / masses.sum()
+            tied[np.diag_indices(n_features)] *= np.diagonal(tied) > noise
             tied[np.diag_indices(n_features)] += self.reg_covar
             return tied
         shift = stats.first / masses[:, None]

@@ -19,7 +19,7 @@ from fastem.kernels import poisson as kernels
 from fastem.stats import Stats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PoissonParams(Params):
     """Parameters of a Poisson mixture: weights (n_components,) and rates (n_components, n_features) > 0."""
 
@@ -42,8 +42,10 @@ class Poisson(Family[PoissonParams]):
     moments = "first"
     log_density_kernel = staticmethod(kernels.poisson_log_density)
 
-    def settings(self) -> dict[str, Any]:
-        return {}
+    def check_params(self, params: PoissonParams) -> None:
+        super().check_params(params)
+        if not (params.rates > 0).all():
+            raise ValueError("rates must be positive")
 
     def check_data(self, X: np.ndarray) -> None:
         for start in range(0, X.shape[0], 65536):

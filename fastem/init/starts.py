@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fastem.data.arrays import rough_centre
 from fastem.engines.base import Engine
 from fastem.families.base import Family, Params, component_means
 from fastem.stats import Stats
@@ -74,8 +76,6 @@ def _labelled(
     stats = accumulate(family.moments, given, means)
     if family.shared_moments is None:
         return stats
-    from dataclasses import replace
-
     centre = stats.mass @ means / stats.mass.sum()
     return replace(stats, shared=accumulate(family.shared_moments, np.ones((len(X64), 1)), centre[None]))
 
@@ -90,10 +90,8 @@ def _random_responsibilities(
     n_threads: int | None,
 ) -> Stats:
     """Statistics under uniform random responsibilities, drawn a chunk at a time and never held as a whole."""
-    from dataclasses import replace
-
     # All components' means lie near the mean of the data: moments about that point lose nothing.
-    centre = _sample_rows(X, 1024).mean(axis=0, dtype=np.float64)
+    centre = rough_centre(X)
     origin = np.repeat(centre[None], n_components, axis=0)
     total: Stats | None = None
     for rows, responsibilities in _random_chunks(len(X), n_components, rng):
@@ -121,22 +119,18 @@ def _random_chunks(n_samples: int, n_components: int, rng: np.random.RandomState
         yield rows, drawn / drawn.sum(axis=1, keepdims=True)
 
 
-def _sample_rows(X: np.ndarray, n_rows: int) -> np.ndarray:
-    """Rows at even steps."""
-    return X[:: max(1, len(X) // n_rows)]
-
-
 def _subsample(
     X: np.ndarray, sample_weight: np.ndarray | None, rng: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """All rows of positive weight, or a random sample where they are many."""
-    if sample_weight is not None and not (sample_weight > 0).all():
-        kept = np.flatnonzero(sample_weight > 0)
-        X, sample_weight = X[kept], sample_weight[kept]
-    if len(X) <= _KMEANS_ROWS:
+    rows = None if sample_weight is None or (sample_weight > 0).all() else np.flatnonzero(sample_weight > 0)
+    n_rows = len(X) if rows is None else len(rows)
+    if n_rows > _KMEANS_ROWS:
+        # Sorted, so that a memory map is read forwards.
+        drawn = np.sort(rng.randint(n_rows, size=_KMEANS_ROWS))
+        rows = drawn if rows is None else rows[drawn]
+    if rows is None:
         return X, sample_weight
-    # Sorted, so that a memory map is read forwards.
-    rows = np.sort(rng.randint(len(X), size=_KMEANS_ROWS))
     return X[rows], None if sample_weight is None else sample_weight[rows]
 
 
