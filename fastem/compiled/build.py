@@ -21,9 +21,10 @@ C_TYPES = {"float64": "double", "float32": "float"}
 _LEVEL_3 = ["-mavx2", "-mfma", "-mbmi", "-mbmi2"]
 _LEVEL_4 = [*_LEVEL_3, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx512cd"]
 _COMMON = ["-O3", "-g0", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+BOUNDS_CHECK = os.environ.get("FASTEM_BOUNDS_CHECK") == "1"
 DIRECTIVES = {
     "language_level": 3,
-    "boundscheck": False,
+    "boundscheck": BOUNDS_CHECK,
     "wraparound": False,
     "cdivision": True,
     "initializedcheck": False,
@@ -54,7 +55,9 @@ def _without_own_imports(text: str) -> str:
 
 def module_source() -> str:
     """Python source of the compiled module."""
-    return "\n\n".join(_without_own_imports(p.read_text(encoding="utf-8")) for p in _sources())
+    # The first line makes another source of another setting: nothing of the last build is taken for this one's.
+    setting = f"# cython: boundscheck={BOUNDS_CHECK}\n"
+    return setting + "\n\n".join(_without_own_imports(p.read_text(encoding="utf-8")) for p in _sources())
 
 
 def module_types() -> str:
@@ -96,14 +99,11 @@ def extensions(build_folder: str, required: bool) -> list[Any]:
                     [str(source)],
                     include_dirs=[str(KERNELS)],
                     depends=[str(KERNELS / "vectors.h")],
-                    define_macros=[("FASTEM_REAL", c_type)],
+                    define_macros=[("FASTEM_REAL", c_type), *([("FASTEM_BOUNDS_CHECK", "1")] if BOUNDS_CHECK else [])],
                     extra_compile_args=flags,
                 )
             )
-    directives = dict(DIRECTIVES)
-    if os.environ.get("FASTEM_BOUNDS_CHECK") == "1":
-        directives["boundscheck"] = True
-    made = cythonize(found, include_path=[str(root)], compiler_directives=directives, quiet=True)
+    made = cythonize(found, include_path=[str(root)], compiler_directives=DIRECTIVES, quiet=True)
     for extension in made:
         # cythonize drops this flag when it is set before.
         extension.optional = not required

@@ -6,6 +6,8 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef FASTEM_REAL fastem_real;
@@ -104,6 +106,19 @@ static inline fastem_vec fastem_mantissa(fastem_vec x) {
 #endif
 
 static inline fastem_vec fastem_maximum(fastem_vec a, fastem_vec b) { return fastem_where_less(a, b, b, a); }
+
+/* With FASTEM_BOUNDS_CHECK a vector outside of its array ends the process; without it there is no check. */
+static inline void fastem_check(Py_ssize_t row, Py_ssize_t column, Py_ssize_t n_rows, Py_ssize_t n_columns) {
+#ifdef FASTEM_BOUNDS_CHECK
+  if (row < 0 || row >= n_rows || column < 0 || column + FASTEM_LANES > n_columns) {
+    fprintf(stderr, "fastem: vector [%zd, %zd:+%zd] is outside of shape (%zd, %zd)\n", row, column, FASTEM_LANES, n_rows,
+            n_columns);
+    abort();
+  }
+#else
+  (void)row, (void)column, (void)n_rows, (void)n_columns;
+#endif
+}
 
 /* The best level of x86-64 that this processor runs and the build provides: 1, 3 (AVX2, FMA) or 4 (AVX-512). */
 static inline int fastem_cpu_level(void) {

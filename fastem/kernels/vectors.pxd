@@ -1,3 +1,5 @@
+cimport cython
+
 cdef extern from "vectors.h" nogil:
     ctypedef double real "fastem_real"
     ctypedef double vec "fastem_vec"
@@ -14,6 +16,7 @@ cdef extern from "vectors.h" nogil:
     vec exponent "fastem_exponent"(vec)
     vec mantissa "fastem_mantissa"(vec)
     int fastem_cpu_level()
+    void fastem_check(Py_ssize_t row, Py_ssize_t column, Py_ssize_t n_rows, Py_ssize_t n_columns)
 
 cdef inline Py_ssize_t lanes(real[:, ::1] array) noexcept nogil:
     return FASTEM_LANES
@@ -24,11 +27,16 @@ cdef inline Py_ssize_t n_vectors(real[:, ::1] array, Py_ssize_t n_rows) noexcept
 cdef inline bint is_double(vec vector) noexcept nogil:
     return FASTEM_IS_DOUBLE
 
+# Cython's own check cannot return a vector; where the build asks for checks, ``fastem_check`` looks at all lanes.
 cdef inline vec load(real[:, ::1] array, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
-    return fastem_load(&array[row, column])
+    fastem_check(row, column, array.shape[0], array.shape[1])
+    with cython.boundscheck(False):
+        return fastem_load(&array[row, column])
 
 cdef inline void store(real[:, ::1] array, Py_ssize_t row, Py_ssize_t column, vec vector) noexcept nogil:
-    fastem_store(&array[row, column], vector)
+    fastem_check(row, column, array.shape[0], array.shape[1])
+    with cython.boundscheck(False):
+        fastem_store(&array[row, column], vector)
 
 cdef inline vec zero(real[:, ::1] array) noexcept nogil:
     return fastem_zero()
