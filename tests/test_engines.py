@@ -14,10 +14,10 @@ from fastem.data.arrays import as_rows
 
 WANTED = ("labels", "log_likelihood", "responsibilities")
 
-# (n_samples, n_features, n_components): blocks are 64 or 128 rows, vectors 2 to 16, tiles 4 features.
+# (n_samples, n_features, n_components): blocks are 160 rows, vectors 2 to 16, tiles 4 features.
 FEATURES = [(130, d, 3) for d in (*range(1, 10), 16, 17)] + [(66, 33, 2)]
 COMPONENTS = [(130, 3, k) for k in range(1, 6)]
-SAMPLES = [(n, 3, 2) for n in (1, 2, *range(63, 67), *range(127, 131), 1000)]
+SAMPLES = [(n, 3, 2) for n in (1, 2, *range(63, 67), *range(127, 131), *range(159, 163), 700)]
 
 
 def check_against_naive(case, engine, X, params, sample_weight=None):
@@ -49,9 +49,7 @@ def test_shapes(case, engine, shape, dtype, rng):
     n_samples, n_features, n_components = shape
     X = case.rows(rng, n_samples, n_features).astype(dtype)
     params = case.params(rng, n_components, n_features)
-    check_against_naive(case, engine, X, params)
-    if n_features == 3:
-        check_against_naive(case, engine, X, params, rng.uniform(0.1, 2.0, size=n_samples))
+    check_against_naive(case, engine, X, params, rng.uniform(0.1, 2.0, size=n_samples) if n_features == 3 else None)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -166,7 +164,7 @@ def test_far_rows_have_exactly_one_component(case, engine, dtype, rng):
     X = np.concatenate([case.rows(rng, 70, 2), case.rows(rng, 70, 2) + 400]).astype(dtype)
     params = case.params(rng, 2, 2)
     name = "means" if hasattr(params, "means") else "rates"
-    params = replace(params, **{name: getattr(params, name) + [[0], [400]]})
+    params = replace(params, **{name: getattr(params, name) + np.array([[0], [400]])})
     found = fastem.get_engine(engine).evaluate(case.family, X, params, WANTED)
     np.testing.assert_array_equal(found.labels, np.repeat([0, 1], 70))
     if engine != "numpy":
@@ -225,7 +223,7 @@ def test_posterior_gives_only_what_is_asked_for(engine, rng):
         assert all(getattr(found, other).size == 0 for other in WANTED if other != name)
     with pytest.raises(ValueError, match="colour"):
         mixture.posterior(X, "colour", engine=engine)
-    with pytest.raises(ValueError, match="2 features.*made for 3"):
+    with pytest.raises(ValueError, match=r"2 features.*made for 3"):
         mixture.posterior(X[:, :2], "labels", engine=engine)
 
 

@@ -5,7 +5,8 @@ import builtins
 import numpy as np
 import pytest
 
-from fastem.data.files import check_target, column_names, read_table, table_writer, whole_file
+from fastem.data.files import column_names, read_table
+from fastem.data.writing import check_target, table_writer, whole_file
 
 
 def written(tmp_path, text, name="t.csv", encoding="utf-8"):

@@ -78,8 +78,14 @@ def test_estimators_copy_no_rows(compiled_engine, init, rows):
     X = np.asfortranarray(rows)
     for structure in ("full", "tied", "diag", "spherical"):
         model = fastem.GaussianMixture(
-            K, covariance_type=structure, engine=compiled_engine, init_params=init, random_state=0, tol=100.0, reg_covar=1.0
-        )  # fmt: skip
+            K,
+            covariance_type=structure,
+            engine=compiled_engine,
+            init_params=init,
+            random_state=0,
+            tol=100.0,
+            reg_covar=1.0,
+        )
         model.fit(X[::1000])
         assert peak_bytes(lambda model=model: model.fit(X)) < 0.9 * X.nbytes
         assert peak_bytes(lambda model=model: model.score(X)) < 0.9 * X.nbytes
