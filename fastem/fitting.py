@@ -60,7 +60,7 @@ class Passes:
         self.engine = engine
         self.n_threads = n_threads
         # What does not depend on the parameters is computed once, about a point that does not depend on them either.
-        self._shared = None if family.shared_moments is None else self._all_rows(rough_centre(X))
+        self._shared = None if family.shared_moments is None else self._all_rows(rough_centre(X, sample_weight))
 
     def accumulate(self, params: Params) -> Stats:
         """E-step: the statistics of all rows under ``params``."""
@@ -73,7 +73,7 @@ class Passes:
         """Moments of all rows about ``centre``, in float64 whatever the rows are: it is done once."""
         assert self.family.shared_moments is not None
         total: Stats | None = None
-        step = len(self.X) if self.X.dtype == np.float64 else max(1, 2**22 // self.X.shape[1])
+        step = len(self.X) if self.X.dtype == np.float64 else max(1, 2**17 // self.X.shape[1])
         for start in range(0, len(self.X), step):
             rows = self.X[start : start + step].astype(np.float64, copy=False)
             weight = None if self.sample_weight is None else self.sample_weight[start : start + step]

@@ -94,6 +94,9 @@ def _bind(kernel: Callable[..., Any], digest: str) -> Callable[..., Any]:
         digest  # noqa: B018  (a free variable, and so part of the cache's key)
         kernel(data, n_rows, a, b, c, d)
 
+    # Numba finds a cached function by its name, which it would else tell apart by a number that starts again in every
+    # process: two kernels cached by different processes would stand for each other in a third.
+    block.__name__ = block.__qualname__ = f"block_{kernel.__module__.replace('.', '_')}_{kernel.__name__}"
     return block
 
 

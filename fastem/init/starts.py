@@ -18,7 +18,7 @@ START_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
 # k-means on more rows than these finds the same centres, only later.
 _KMEANS_ROWS = 50_000
 # Values of random responsibilities drawn at a time; the stream of numbers is that of one draw.
-_RANDOM_VALUES = 2**20
+_RANDOM_VALUES = 2**17
 
 
 def start_params(
@@ -91,10 +91,10 @@ def _random_responsibilities(
 ) -> Stats:
     """Statistics under uniform random responsibilities, drawn a chunk at a time and never held as a whole."""
     # All components' means lie near the mean of the data: moments about that point lose nothing.
-    centre = rough_centre(X)
+    centre = rough_centre(X, sample_weight)
     origin = np.repeat(centre[None], n_components, axis=0)
     total: Stats | None = None
-    for rows, responsibilities in _random_chunks(len(X), n_components, rng):
+    for rows, responsibilities in _random_chunks(X.shape, n_components, rng):
         chunk = np.ascontiguousarray(X[rows], dtype=np.float64)
         weight = None if sample_weight is None else sample_weight[rows]
         stats = engine.accumulate_given(
@@ -111,8 +111,11 @@ def _random_responsibilities(
     return total
 
 
-def _random_chunks(n_samples: int, n_components: int, rng: np.random.RandomState) -> Iterator[tuple[slice, np.ndarray]]:
-    step = max(1, _RANDOM_VALUES // n_components)
+def _random_chunks(
+    shape: tuple[int, ...], n_components: int, rng: np.random.RandomState
+) -> Iterator[tuple[slice, np.ndarray]]:
+    n_samples, n_features = shape
+    step = max(1, _RANDOM_VALUES // (n_components + n_features))
     for start in range(0, n_samples, step):
         rows = slice(start, min(start + step, n_samples))
         drawn = rng.uniform(size=(rows.stop - start, n_components))
