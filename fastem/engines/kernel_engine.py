@@ -48,8 +48,11 @@ class Cut:
 
     def groups(self, panel_values: int, n_threads: int) -> Iterator[tuple[int, int]]:
         """First panel and number of panels of each group that runs at a time."""
-        # As many for each thread: one panel more would keep a single thread busy while the others wait.
-        size = n_threads * min(8, max(1, _GROUP_BYTES // (8 * panel_values * n_threads)))
+        # As many for each thread: one panel more would keep a single thread busy while the others wait. Eight panels of
+        # full size, or more of smaller ones: threads start and end once a group.
+        panel_work = self.work * self.panel_rows / self.n_samples
+        each = min(64, max(8, int(8 * _PANEL_WORK / panel_work)))
+        size = n_threads * min(each, max(1, _GROUP_BYTES // (8 * panel_values * n_threads)))
         for first in range(0, self.n_panels, size):
             yield first, min(size, self.n_panels - first)
 
