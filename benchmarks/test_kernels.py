@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastem.engines import available_engines, get_engine
-from fastem.engines.kernel_engine import Scratch, cut_rows
+from fastem.engines.kernel_engine import Scratch, block_rows
 from fastem.stats import moments_of
 
 from .engines import DTYPES, make_problem
@@ -48,9 +48,9 @@ class Block:
         """A block of the length that fits the cache, or the rows of a panel."""
         X, family, params = make_problem(Shape(PANEL_ROWS, n_features, n_components, structure), dtype)
         packed = family.pack(params, X.dtype)
-        block = cut_rows(PANEL_ROWS, n_components, n_features, family.moments).block
+        block = block_rows(n_features, dtype)
         X = X[: n_rows or block]
-        memory = Scratch.allocate(1, n_features, n_components, packed, block)
+        memory = Scratch.allocate(1, n_features, n_components, block, dtype)
         memory.XT[0] = X[:block].T
         memory.rows[0] = 1
         S = np.zeros_like(moments_of(X[:1], np.ones((1, n_components)), params.origin, family.moments))

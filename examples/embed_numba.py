@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 
 import fastem
 from fastem.engines.numba_drivers import block_kernel
+from fastem.families import scratch_shape
 
 BLOCK = 128  # columns of a block: a multiple of 32 serves every processor and float type
 
@@ -61,7 +62,7 @@ def main() -> None:
     transition = np.full((3, 3), 0.05) + 0.85 * np.eye(3)
     log_start = np.log(np.full(3, 1 / 3))
 
-    scratch = np.empty((packed.scratch_rows, BLOCK))
+    scratch = np.empty(scratch_shape(X.shape[1], BLOCK))
     found = hmm_log_likelihood(X, log_start, transition, packed.theta, packed.common, scratch)
 
     # The same in NumPy, from the family's formula.

@@ -10,6 +10,7 @@ import pytest
 
 from fastem import Gaussian, GaussianParams, compiled
 from fastem.engines import available_engines
+from fastem.families import scratch_shape
 
 
 def problem():
@@ -25,10 +26,6 @@ def problem():
     packed = family.pack(params, np.dtype(np.float64))
     expected = family.log_density(X, params) + np.log(params.weights)
     return np.ascontiguousarray(XT.T), packed, expected
-
-
-def scratch_for(packed):
-    return np.zeros((packed.scratch_rows, 160)), np.zeros((3, 160))
 
 
 @pytest.mark.skipif("numba" not in available_engines(), reason="needs Numba")
@@ -48,7 +45,7 @@ def test_from_njit_code():
         return total
 
     XT, packed, expected = problem()
-    scratch, log_p = scratch_for(packed)
+    scratch, log_p = np.zeros(scratch_shape(5, 160)), np.zeros((3, 160))
     total = best_component(XT, packed.theta, packed.common, scratch, log_p)
     np.testing.assert_allclose(log_p[:, :150].T, expected, rtol=1e-12)
     assert total == pytest.approx(expected.max(axis=1).sum(), rel=1e-12)
@@ -87,11 +84,17 @@ def test_from_cython_code(tmp_path):
     )
     assert build.returncode == 0, build.stdout + build.stderr
     XT, packed, expected = problem()
-    np.savez(tmp_path / "problem.npz", XT=XT, theta=packed.theta, common=packed.common, rows=packed.scratch_rows)
+    np.savez(
+        tmp_path / "problem.npz",
+        XT=XT,
+        theta=packed.theta,
+        common=packed.common,
+        scratch=np.zeros(scratch_shape(5, 160)),
+    )
     code = (
         "import numpy as np, user\n"
         "p = np.load('problem.npz'); log_p = np.zeros((3, 160))\n"
-        "user.log_density(p['XT'], 150, p['theta'], p['common'], np.zeros((int(p['rows']), 160)), log_p)\n"
+        "user.log_density(p['XT'], 150, p['theta'], p['common'], p['scratch'], log_p)\n"
         "np.save('out.npy', log_p)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -76,11 +76,12 @@ def test_uncompiled_kernels(problem):
     n_features=st.integers(1, 300),
     moments=st.sampled_from(["first", "diag", "full"]),
     n_threads=st.integers(1, 64),
+    dtype=st.sampled_from([np.float32, np.float64]),
 )
-def test_groups_of_panels_cover_the_rows_once(n_samples, n_components, n_features, moments, n_threads):
+def test_groups_of_panels_cover_the_rows_once(n_samples, n_components, n_features, moments, n_threads, dtype):
     from fastem.engines.kernel_engine import cut_rows
 
-    cut = cut_rows(n_samples, n_components, n_features, moments)
+    cut = cut_rows(n_samples, n_components, n_features, moments, dtype)
     groups = list(cut.groups(n_components * n_features, n_threads))
     assert [first for first, _ in groups] == np.cumsum([0, *(count for _, count in groups)])[:-1].tolist()
     assert sum(count for _, count in groups) == cut.n_panels

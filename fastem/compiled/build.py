@@ -50,7 +50,7 @@ def _sources() -> list[Path]:
 
 
 def _without_own_imports(text: str) -> str:
-    return re.sub(r"^from fastem\.kernels\.\w+ c?import .*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^from fastem\.kernels\.\w+ c?import (\([^)]*\)|.*)\n", "", text, flags=re.MULTILINE)
 
 
 def module_source() -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastem.engines.base import Engine, Posterior, check_pass, pass_work, total_weight
 from fastem.engines.threads import resolve_threads
-from fastem.families.base import MOMENT_KERNELS, Family, Packed, Params, origin_only
+from fastem.families.base import MOMENT_KERNELS, Family, Packed, Params, origin_only, scratch_shape
 from fastem.kernels.gaussian import diag_log_density
 from fastem.stats import Moments, Stats, n_moments
 
@@ -26,9 +26,11 @@ _NO_WEIGHT = np.empty(0)
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
-# Rows of a block. Its working set stays in the nearest caches, and its rows of 1280 bytes do not fall on each other:
-# with 128 and 256, whose rows share addresses modulo 4096, the posterior of 64 components took up to twice as long.
-_BLOCK = 160
+# Rows of a block: many, since a component's statistics and factor are read once a block; or fewer, if with these and
+# not with those the three copies of a block in its scratch stay in the nearest cache. Not 128 or 256, whose rows share
+# addresses modulo 4096: the posterior of 64 components took up to twice as long.
+_BLOCKS = (160, 96)
+_NEAREST_CACHE = 40_000
 # Statistics of panels that wait to be added, in bytes.
 _GROUP_BYTES = 16 * 2**20
 
@@ -57,12 +59,21 @@ class Cut:
             yield first, min(size, self.n_panels - first)
 
 
-def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moments) -> Cut:
+def block_rows(n_features: int, dtype: Any) -> int:
+    many, fewer = _BLOCKS
+    bytes_of_many, bytes_of_fewer = (
+        math.prod(scratch_shape(n_features, block)) * np.dtype(dtype).itemsize for block in _BLOCKS
+    )
+    return fewer if bytes_of_fewer <= _NEAREST_CACHE < bytes_of_many else many
+
+
+def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moments, dtype: Any) -> Cut:
     per_row = pass_work((1, n_features), n_components, moments)
     # A panel's statistics are cleared and added once: its rows should outnumber them in work.
     least = max(_PANEL_ROWS[0], n_moments(moments, n_features) // 8)
     rows = min(max(_PANEL_WORK / per_row, least), _PANEL_ROWS[1], max(n_samples / 64, least))
-    return Cut(n_samples, -(-int(rows) // _BLOCK) * _BLOCK, _BLOCK, n_samples * per_row)
+    block = block_rows(n_features, dtype)
+    return Cut(n_samples, -(-int(rows) // block) * block, block, n_samples * per_row)
 
 
 @dataclass(frozen=True)
@@ -75,9 +86,9 @@ class Scratch:
     scratch: np.ndarray
 
     @classmethod
-    def allocate(cls, n: int, n_features: int, n_components: int, packed: Packed, block: int) -> Scratch:
-        dtype = packed.theta.dtype
-        return cls(*(_aligned((n, rows, block), dtype) for rows in (n_features, n_components, 2, packed.scratch_rows)))
+    def allocate(cls, n: int, n_features: int, n_components: int, block: int, dtype: Any) -> Scratch:
+        shapes = ((n_features, block), (n_components, block), (2, block), scratch_shape(n_features, block))
+        return cls(*(_aligned((n, *shape), dtype) for shape in shapes))
 
     def __getitem__(self, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         return self.XT[p], self.log_p[p], self.rows[p], self.scratch[p]
@@ -145,7 +156,7 @@ class KernelEngine(Engine):
     ) -> Stats:
         n_samples, n_features = X.shape
         n_components = packed.theta.shape[0]
-        cut = cut_rows(n_samples, n_components, n_features, moments)
+        cut = cut_rows(n_samples, n_components, n_features, moments, X.dtype)
         threads = resolve_threads(n_threads, cut.work)
         weight = _NO_WEIGHT if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         shape = (n_components, n_moments(moments, n_features))
@@ -154,7 +165,7 @@ class KernelEngine(Engine):
         scratch = None
         for first, count in cut.groups(shape[0] * shape[1], threads):
             if scratch is None:
-                scratch = Scratch.allocate(count, n_features, n_components, packed, cut.block)
+                scratch = Scratch.allocate(count, n_features, n_components, cut.block, packed.theta.dtype)
                 S = np.empty((count, *shape))
                 sums = np.empty(count)
             S[:count] = 0
@@ -204,12 +215,12 @@ class KernelEngine(Engine):
         n_components = len(params.weights)
         found = Posterior.empty(n_samples, n_components, X.dtype, wanted)
         packed = family.pack(params, X.dtype)
-        cut = cut_rows(n_samples, n_components, n_features, family.moments)
+        cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
         threads = resolve_threads(n_threads, cut.work / 2)
         scratch = None
         for first, count in cut.groups(1, threads):
             if scratch is None:
-                scratch = Scratch.allocate(count, n_features, n_components, packed, cut.block)
+                scratch = Scratch.allocate(count, n_features, n_components, cut.block, packed.theta.dtype)
             self._evaluate_group(family.log_density_kernel, X, cut, first, count, packed, scratch, found, threads)
         return found
 

@@ -66,7 +66,7 @@ class NumbaEngine(KernelEngine):
         sums: np.ndarray,
         n_threads: int,
     ) -> None:
-        if n_threads == 1 or len(S) == 1 or not _parallel_is_safe():
+        if len(S) == 1 or not _parallel_is_safe():
             super()._accumulate_group(kernels, data, cut, first, packed, scratch, S, sums, n_threads)
             return
         dtype = packed.theta.dtype
@@ -99,7 +99,7 @@ class NumbaEngine(KernelEngine):
         found: Posterior,
         n_threads: int,
     ) -> None:
-        if n_threads == 1 or count == 1 or not _parallel_is_safe():
+        if count == 1 or not _parallel_is_safe():
             super()._evaluate_group(log_density, X, cut, first, count, packed, scratch, found, n_threads)
             return
         dtype = packed.theta.dtype

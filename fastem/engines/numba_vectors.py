@@ -6,6 +6,7 @@ LLVM's own vectoriser only takes innermost loops, and runs the quadratic form at
 from __future__ import annotations
 
 import operator
+import platform
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -32,6 +33,7 @@ def _vector_bytes() -> int:
 
 
 VECTOR_BYTES = _vector_bytes()
+WIDE = VECTOR_BYTES == 64 or platform.machine().lower() in ("aarch64", "arm64")
 
 
 class Vector(types.Type):
@@ -49,7 +51,8 @@ class _VectorModel(PrimitiveModel):
         super().__init__(manager, fe_type, ir.VectorType(_IR_TYPE[fe_type.dtype], fe_type.lanes))
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, indices: Any, vector: Any) -> Any:
+def _item(context: Any, builder: Any, array_type: Any, array: Any, indices: Any, content: Any) -> Any:
+    """Address of an element, as that of the LLVM type ``content``."""
     data = context.make_array(array_type)(context, builder, array)
     item = cgutils.get_item_pointer2(
         context,
@@ -61,10 +64,10 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, indices: A
         inds=indices,
         wraparound=False,
     )
-    return builder.bitcast(item, context.get_value_type(vector).as_pointer())
+    return builder.bitcast(item, content.as_pointer())
 
 
-def _broadcast(builder: Any, value: Any, vector_type: Any) -> Any:
+def _in_every_lane(builder: Any, value: Any, vector_type: Any) -> Any:
     one = builder.insert_element(ir.Constant(vector_type, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), [0] * vector_type.count)
     return builder.shuffle_vector(one, one, lanes)
@@ -85,7 +88,7 @@ def _load(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
     vector = Vector(array.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], args[0], args[1:], vector)
+        pointer = _item(context, builder, sig.args[0], args[0], args[1:], context.get_value_type(vector))
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
     return vector(array, types.intp, types.intp), codegen
@@ -94,7 +97,7 @@ def _load(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
 @intrinsic
 def _store(typingctx: Any, array: Any, row: Any, column: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], args[0], args[1:3], value)
+        pointer = _item(context, builder, sig.args[0], args[0], args[1:3], context.get_value_type(value))
         builder.store(args[3], pointer, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -102,13 +105,14 @@ def _store(typingctx: Any, array: Any, row: Any, column: Any, value: Any) -> Any
 
 
 @intrinsic
-def _splat(typingctx: Any, value: Any) -> Any:
-    vector = Vector(value)
+def _broadcast(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
+    vector = Vector(array.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _broadcast(builder, args[0], context.get_value_type(vector))
+        item = _item(context, builder, sig.args[0], args[0], args[1:], context.get_value_type(array.dtype))
+        return _in_every_lane(builder, builder.load(item), context.get_value_type(vector))
 
-    return vector(value), codegen
+    return vector(array, types.intp, types.intp), codegen
 
 
 @intrinsic
@@ -125,28 +129,71 @@ def _zero(typingctx: Any, array: Any) -> Any:
 def _fill(typingctx: Any, like: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         scalar = args[1] if like.dtype == types.float64 else builder.fptrunc(args[1], ir.FloatType())
-        return _broadcast(builder, scalar, context.get_value_type(like))
+        return _in_every_lane(builder, scalar, context.get_value_type(like))
 
     return like(like, types.float64), codegen
+
+
+def _lanes_of(builder: Any, a: Any, b: Any, chosen: Any) -> Any:
+    """The chosen lanes of two vectors laid end to end."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(chosen)), list(chosen)))
+
+
+def _fold(builder: Any, value: Any, lanes: int) -> Any:
+    """Add upper halves to lower halves until ``lanes`` are left, spelled out: the order is the C compiler's too."""
+    count = value.type.count
+    while count > lanes:
+        count //= 2
+        low = _lanes_of(builder, value, value, range(count))
+        high = _lanes_of(builder, value, value, range(count, 2 * count))
+        value = builder.fadd(low, high)
+    return value
 
 
 @intrinsic
 def _lane_sum(typingctx: Any, vector: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        # Halves are added to halves, spelled out: the order of the sum is then the C compiler's too.
-        value, lanes = args[0], vector.lanes
-        while lanes > 1:
-            lanes //= 2
-            low, high = (
-                builder.shuffle_vector(
-                    value, value, ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(at, at + lanes)))
-                )
-                for at in (0, lanes)
-            )
-            value = builder.fadd(low, high)
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+        return builder.extract_element(_fold(builder, args[0], 1), ir.Constant(ir.IntType(32), 0))
 
     return vector.dtype(vector), codegen
+
+
+@intrinsic
+def _add_lane_sums(typingctx: Any, array: Any, row: Any, column: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    vector, bits = a, a.dtype.bitwidth
+    group = 128 // bits
+
+    def pair(builder: Any, a: Any, b: Any) -> Any:
+        # Lanes of a and b in turn, from one half of each 16 bytes: one instruction.
+        n = vector.lanes
+        low, high = (
+            [i + lane + n * which for i in range(0, n, group) for lane in half for which in (0, 1)]
+            for half in (range(group // 2), range(group // 2, group))
+        )
+        return _fold(builder, builder.fadd(_lanes_of(builder, a, b, low), _lanes_of(builder, a, b, high)), 2)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        sums = _lanes_of(builder, pair(builder, *args[3:5]), pair(builder, *args[5:7]), range(4))
+        four = ir.VectorType(ir.DoubleType(), 4)
+        if bits == 32:
+            sums = builder.fpext(sums, four)
+        pointer = _item(context, builder, sig.args[0], args[0], args[1:3], four)
+        builder.store(builder.fadd(builder.load(pointer, align=8), sums), pointer, align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, a, a, a, a), codegen
+
+
+@intrinsic
+def _add_lanes(typingctx: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        doubles = ir.VectorType(ir.DoubleType(), vector.lanes)
+        value = args[3] if vector.dtype == types.float64 else builder.fpext(args[3], doubles)
+        pointer = _item(context, builder, sig.args[0], args[0], args[1:3], doubles)
+        builder.store(builder.fadd(builder.load(pointer, align=8), value), pointer, align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, vector), codegen
 
 
 @intrinsic
@@ -228,6 +275,12 @@ def _ov_n_vectors(array, n_rows):
     return lambda array, n_rows: (n_rows + pair - 1) // pair * 2
 
 
+@overload(vectors.wide)
+def _ov_wide(array):
+    answer = WIDE
+    return lambda array: answer
+
+
 @overload(vectors.is_double)
 def _ov_is_double(vector):
     answer = vector.dtype == types.float64
@@ -238,10 +291,16 @@ overload(vectors.load)(lambda array, row, column: lambda array, row, column: _lo
 overload(vectors.store)(
     lambda array, row, column, vector: lambda array, row, column, vector: _store(array, row, column, vector)
 )
-overload(vectors.splat)(lambda value: lambda value: _splat(value))
+overload(vectors.broadcast)(lambda array, row, column: lambda array, row, column: _broadcast(array, row, column))
 overload(vectors.zero)(lambda array: lambda array: _zero(array))
 overload(vectors.fill)(lambda like, value: lambda like, value: _fill(like, value))
 overload(vectors.lane_sum)(lambda vector: lambda vector: _lane_sum(vector))
+overload(vectors.add_lane_sums)(
+    lambda S, row, column, a, b, c, d: lambda S, row, column, a, b, c, d: _add_lane_sums(S, row, column, a, b, c, d)
+)
+overload(vectors.add_lanes)(
+    lambda S, row, column, vector: lambda S, row, column, vector: _add_lanes(S, row, column, vector)
+)
 overload(vectors.maximum)(lambda a, b: lambda a, b: _where_less(a, b, b, a))
 overload(vectors.where_less)(
     lambda a, b, then, otherwise: lambda a, b, then, otherwise: _where_less(a, b, then, otherwise)

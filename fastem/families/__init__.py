@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastem.families.base import Family, Packed, Params
+from fastem.families.base import Family, Packed, Params, scratch_shape
 from fastem.families.gaussian import Gaussian, GaussianParams
 from fastem.families.poisson import Poisson, PoissonParams
 
 FAMILIES: dict[str, type[Family[Any]]] = {"gaussian": Gaussian, "poisson": Poisson}
 
-__all__ = ["FAMILIES", "Family", "Gaussian", "GaussianParams", "Packed", "Params", "Poisson", "PoissonParams"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Gaussian",
+    "GaussianParams",
+    "Packed",
+    "Params",
+    "Poisson",
+    "PoissonParams",
+    "scratch_shape",
+]

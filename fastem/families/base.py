@@ -37,14 +37,10 @@ class Params:
 
 @dataclass(frozen=True)
 class Packed:
-    """Parameters as the kernels read them: a row ``theta[k] = [constant, mean (D), ...]`` a component, and the rest.
-
-    ``scratch_rows`` is the number of block-long rows that the kernels need for themselves.
-    """
+    """Parameters as the kernels read them: a row ``theta[k] = [constant, mean (D), ...]`` a component, and the rest."""
 
     theta: np.ndarray
     common: np.ndarray
-    scratch_rows: int
 
 
 P = TypeVar("P", bound=Params)
@@ -117,12 +113,13 @@ def origin_only(origin: np.ndarray, dtype: np.dtype[Any]) -> Packed:
     n_components, n_features = origin.shape
     theta = np.zeros((n_components, 1 + n_features), dtype=dtype)
     theta[:, 1:] = origin
-    return Packed(theta, np.zeros(0, dtype=dtype), scratch_rows(n_features))
+    return Packed(theta, np.zeros(0, dtype=dtype))
 
 
-def scratch_rows(n_features: int) -> int:
-    """Scratch that the moment kernels need: two copies of the block, each padded to tiles of 4 features."""
-    return 2 * ((n_features + 3) // 4 * 4)
+def scratch_shape(n_features: int, block: int) -> tuple[int, int]:
+    """Working memory of the kernels for a block: three copies of it and of a row, padded to whole vectors."""
+    padded = (n_features + 15) // 16 * 16
+    return 3, padded * (block + 1) + 16
 
 
 def component_masses(stats: Stats) -> np.ndarray:

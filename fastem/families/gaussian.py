@@ -17,7 +17,6 @@ from fastem.families.base import (
     component_masses,
     component_means,
     component_weights,
-    scratch_rows,
 )
 from fastem.kernels import gaussian as kernels
 from fastem.stats import Stats
@@ -156,7 +155,6 @@ class Gaussian(Family[GaussianParams]):
         return Packed(
             np.ascontiguousarray(theta, dtype=dtype),
             np.ascontiguousarray(common, dtype=dtype),
-            scratch_rows(n_features),
         )
 
     def log_density(self, X: np.ndarray, params: GaussianParams) -> np.ndarray:

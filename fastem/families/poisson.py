@@ -13,7 +13,6 @@ from fastem.families.base import (
     Params,
     component_means,
     component_weights,
-    scratch_rows,
 )
 from fastem.kernels import poisson as kernels
 from fastem.stats import Stats
@@ -64,8 +63,7 @@ class Poisson(Family[PoissonParams]):
         with np.errstate(divide="ignore"):
             constant = np.log(params.weights) - params.rates.sum(axis=1)
         theta = np.concatenate([constant[:, None], params.rates, np.log(params.rates)], axis=1)
-        n_features = params.rates.shape[1]
-        return Packed(np.ascontiguousarray(theta, dtype=dtype), np.zeros(0, dtype=dtype), scratch_rows(n_features))
+        return Packed(np.ascontiguousarray(theta, dtype=dtype), np.zeros(0, dtype=dtype))
 
     def log_density(self, X: np.ndarray, params: PoissonParams) -> np.ndarray:
         from scipy.special import gammaln

@@ -1,4 +1,4 @@
-from fastem.kernels.vectors cimport real, vec, lanes, load, splat, store, zero, n_vectors
+from fastem.kernels.vectors cimport real, vec, broadcast, fill, lanes, load, n_vectors, store, zero
 
 cdef void full_log_density(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil
 cdef void tied_log_density(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil

@@ -4,7 +4,7 @@ A parameter row is ``theta[k] = [constant, mean (D), precision factor ...]``; th
 ``log w_k + log N(x | k) = constant - |(x - mean) factor|^2``. Densities always start from ``x - mean``.
 """
 
-from fastem.kernels.vectors import lanes, load, n_vectors, splat, store, zero
+from fastem.kernels.vectors import broadcast, fill, lanes, load, n_vectors, store, zero
 
 
 def full_log_density(XT, n_rows, theta, common, scratch, log_p):
@@ -17,13 +17,13 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
     n_features = XT.shape[0]
     n_tiles = n_features // 4
     for k in range(theta.shape[0]):
-        constant = splat(theta[k, 0])
+        constant = broadcast(theta, k, 0)
         for strip in range(n_vectors(XT, n_rows) // 2):
             b = strip * 2 * width
             for i in range(n_features):
-                mean = splat(theta[k, 1 + i])
-                store(scratch, i, 0, load(XT, i, b) - mean)
-                store(scratch, i, width, load(XT, i, b + width) - mean)
+                mean = broadcast(theta, k, 1 + i)
+                store(scratch, 0, 2 * i * width, load(XT, i, b) - mean)
+                store(scratch, 0, (2 * i + 1) * width, load(XT, i, b + width) - mean)
             square_a = zero(XT)
             square_b = zero(XT)
             at = 1 + n_features
@@ -37,12 +37,12 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
                 b2 = zero(XT)
                 b3 = zero(XT)
                 for i in range(4 * tile + 4):
-                    x = load(scratch, i, 0)
-                    y = load(scratch, i, width)
-                    p0 = splat(theta[k, at])
-                    p1 = splat(theta[k, at + 1])
-                    p2 = splat(theta[k, at + 2])
-                    p3 = splat(theta[k, at + 3])
+                    x = load(scratch, 0, 2 * i * width)
+                    y = load(scratch, 0, (2 * i + 1) * width)
+                    p0 = broadcast(theta, k, at)
+                    p1 = broadcast(theta, k, at + 1)
+                    p2 = broadcast(theta, k, at + 2)
+                    p3 = broadcast(theta, k, at + 3)
                     at += 4
                     a0 = a0 + p0 * x
                     a1 = a1 + p1 * x
@@ -58,10 +58,10 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
                 a0 = zero(XT)
                 b0 = zero(XT)
                 for i in range(j + 1):
-                    p0 = splat(theta[k, at])
+                    p0 = broadcast(theta, k, at)
                     at += 1
-                    a0 = a0 + p0 * load(scratch, i, 0)
-                    b0 = b0 + p0 * load(scratch, i, width)
+                    a0 = a0 + p0 * load(scratch, 0, 2 * i * width)
+                    b0 = b0 + p0 * load(scratch, 0, (2 * i + 1) * width)
                 square_a = square_a + a0 * a0
                 square_b = square_b + b0 * b0
             store(log_p, k, b, constant - square_a)
@@ -79,20 +79,20 @@ def tied_log_density(XT, n_rows, theta, common, scratch, log_p):
     for strip in range(n_vectors(XT, n_rows)):
         b = strip * width
         for i in range(n_features):
-            store(scratch, i, 0, load(XT, i, b) - splat(common[i]))
+            store(scratch, 0, i * width, load(XT, i, b) - fill(zero(XT), common[i]))
         for j in range(n_features):
             a0 = zero(XT)
             at = n_features + j
             for i in range(j + 1):
-                a0 = a0 + splat(common[at]) * load(scratch, i, 0)
+                a0 = a0 + fill(zero(XT), common[at]) * load(scratch, 0, i * width)
                 at += n_features
-            store(scratch, n_features + j, 0, a0)
+            store(scratch, 1, j * width, a0)
         for k in range(theta.shape[0]):
             square_a = zero(XT)
             for j in range(n_features):
-                x = load(scratch, n_features + j, 0) - splat(theta[k, 1 + n_features + j])
+                x = load(scratch, 1, j * width) - broadcast(theta, k, 1 + n_features + j)
                 square_a = square_a + x * x
-            store(log_p, k, b, splat(theta[k, 0]) - square_a)
+            store(log_p, k, b, broadcast(theta, k, 0) - square_a)
 
 
 def diag_log_density(XT, n_rows, theta, common, scratch, log_p):
@@ -100,14 +100,14 @@ def diag_log_density(XT, n_rows, theta, common, scratch, log_p):
     width = lanes(XT)
     n_features = XT.shape[0]
     for k in range(theta.shape[0]):
-        constant = splat(theta[k, 0])
+        constant = broadcast(theta, k, 0)
         for strip in range(n_vectors(XT, n_rows) // 2):
             b = strip * 2 * width
             square_a = zero(XT)
             square_b = zero(XT)
             for i in range(n_features):
-                mean = splat(theta[k, 1 + i])
-                factor = splat(theta[k, 1 + n_features + i])
+                mean = broadcast(theta, k, 1 + i)
+                factor = broadcast(theta, k, 1 + n_features + i)
                 x = (load(XT, i, b) - mean) * factor
                 y = (load(XT, i, b + width) - mean) * factor
                 square_a = square_a + x * x

@@ -1,7 +1,7 @@
 """Log-densities of components of independent Poisson counts."""
 
 from fastem.kernels.elementary import log_positive
-from fastem.kernels.vectors import fill, lanes, load, n_vectors, splat, store, where_less, zero
+from fastem.kernels.vectors import broadcast, fill, lanes, load, n_vectors, store, where_less, zero
 
 
 def _log_factorial(x):
@@ -42,7 +42,7 @@ def poisson_log_density(XT, n_rows, theta, common, scratch, log_p):
         for i in range(n_features):
             base = base + _log_factorial(load(XT, i, b))
         for k in range(theta.shape[0]):
-            total = splat(theta[k, 0]) - base
+            total = broadcast(theta, k, 0) - base
             for i in range(n_features):
-                total = total + load(XT, i, b) * splat(theta[k, 1 + n_features + i])
+                total = total + load(XT, i, b) * broadcast(theta, k, 1 + n_features + i)
             store(log_p, k, b, total)

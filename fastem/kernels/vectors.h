@@ -13,6 +13,11 @@
 typedef FASTEM_REAL fastem_real;
 
 #define FASTEM_IS_DOUBLE (sizeof(fastem_real) == 8)
+/* The size as the preprocessor knows it. */
+#define FASTEM_SIZE_OF_double 8
+#define FASTEM_SIZE_OF_float 4
+#define FASTEM_SIZE_OF(type) FASTEM_SIZE_OF_(type)
+#define FASTEM_SIZE_OF_(type) FASTEM_SIZE_OF_##type
 
 #if defined(__GNUC__) || defined(__clang__)
 
@@ -24,7 +29,14 @@ typedef FASTEM_REAL fastem_real;
 #else
 #define FASTEM_VECTOR_BYTES 16
 #endif
-#define FASTEM_LANES ((Py_ssize_t)(FASTEM_VECTOR_BYTES / sizeof(fastem_real)))
+#define FASTEM_N (FASTEM_VECTOR_BYTES / FASTEM_SIZE_OF(FASTEM_REAL))
+#define FASTEM_LANES ((Py_ssize_t)FASTEM_N)
+/* 32 vector registers, and not 16. */
+#if FASTEM_VECTOR_BYTES == 64 || defined(__aarch64__)
+#define FASTEM_WIDE 1
+#else
+#define FASTEM_WIDE 0
+#endif
 
 typedef fastem_real fastem_vec __attribute__((vector_size(FASTEM_VECTOR_BYTES)));
 typedef fastem_real fastem_vec_unaligned
@@ -37,27 +49,85 @@ static inline void fastem_store(fastem_real *p, fastem_vec v) { *(fastem_vec_una
 static inline fastem_vec fastem_zero(void) { return (fastem_vec){0}; }
 static inline fastem_vec fastem_splat(fastem_real x) { return x - (fastem_vec){0}; }
 
-/* Halves are added to halves: log2(lanes) additions, the order that LLVM takes too. */
-typedef fastem_real fastem_half __attribute__((vector_size(FASTEM_VECTOR_BYTES / 2)));
-static inline fastem_real fastem_lane_sum(fastem_vec v) {
-  fastem_half low, high;
-  memcpy(&low, &v, sizeof low);
-  memcpy(&high, (const char *)&v + sizeof low, sizeof high);
-  low += high;
-#if FASTEM_VECTOR_BYTES == 64
-  typedef fastem_real quarter __attribute__((vector_size(16)));
-  quarter a, b;
-  memcpy(&a, &low, 16);
-  memcpy(&b, (const char *)&low + 16, 16);
-  a += b;
+/* Sums over lanes add halves to halves, in the order that the Numba engine takes too. Parts are taken by unions and
+   shuffles: an address taken for memcpy keeps an accumulator in memory over the whole loop. */
+typedef fastem_real fastem_sixteen __attribute__((vector_size(16)));
+static inline fastem_sixteen fastem_fold(fastem_vec v) {
+#if FASTEM_VECTOR_BYTES == 16
+  return v;
 #else
-  fastem_half a = low;
-#endif
-  fastem_real sum = a[0];
-  for (unsigned i = 1; i < sizeof a / sizeof(fastem_real); i++) sum += a[i];
+  typedef fastem_real half __attribute__((vector_size(FASTEM_VECTOR_BYTES / 2)));
+  union {
+    fastem_vec whole;
+    half part[2];
+  } halves = {v};
+  half sum = halves.part[0] + halves.part[1];
+#if FASTEM_VECTOR_BYTES == 32
   return sum;
+#else
+  union {
+    half whole;
+    fastem_sixteen part[2];
+  } quarters = {sum};
+  return quarters.part[0] + quarters.part[1];
+#endif
+#endif
+}
+/* Of the 16 bytes: a and b of two vectors whose lanes alternate. */
+#if FASTEM_SIZE_OF(FASTEM_REAL) == 8
+#define FASTEM_BITS fastem_bits64
+#define FASTEM_FIRST(folded) folded[0]
+#define FASTEM_SECOND(folded) folded[1]
+#define FASTEM_LOW(g) 2 * g, FASTEM_N + 2 * g
+#define FASTEM_HIGH(g) 2 * g + 1, FASTEM_N + 2 * g + 1
+#else
+#define FASTEM_BITS fastem_bits32
+#define FASTEM_FIRST(folded) (folded[0] + folded[2])
+#define FASTEM_SECOND(folded) (folded[1] + folded[3])
+#define FASTEM_LOW(g) 4 * g, FASTEM_N + 4 * g, 4 * g + 1, FASTEM_N + 4 * g + 1
+#define FASTEM_HIGH(g) 4 * g + 2, FASTEM_N + 4 * g + 2, 4 * g + 3, FASTEM_N + 4 * g + 3
+#endif
+#if FASTEM_VECTOR_BYTES == 16
+#define FASTEM_EACH(of) of(0)
+#elif FASTEM_VECTOR_BYTES == 32
+#define FASTEM_EACH(of) of(0), of(1)
+#else
+#define FASTEM_EACH(of) of(0), of(1), of(2), of(3)
+#endif
+/* Lanes of a and b in turn, from the lower or upper halves of their 16-byte groups: one instruction. */
+#ifdef __clang__
+#define FASTEM_UNPACK(a, b, of) __builtin_shufflevector(a, b, FASTEM_EACH(of))
+#else
+#define FASTEM_UNPACK(a, b, of) __builtin_shuffle(a, b, (FASTEM_BITS){FASTEM_EACH(of)})
+#endif
+
+static inline fastem_real fastem_lane_sum(fastem_vec v) {
+  fastem_sixteen folded = fastem_fold(v);
+  return FASTEM_FIRST(folded) + FASTEM_SECOND(folded);
+}
+static inline void fastem_add_lane_sums(double *p, fastem_vec a, fastem_vec b, fastem_vec c, fastem_vec d) {
+  typedef double four __attribute__((vector_size(32)));
+  typedef double four_unaligned __attribute__((vector_size(32), aligned(8), may_alias));
+  fastem_sixteen ab = fastem_fold(FASTEM_UNPACK(a, b, FASTEM_LOW) + FASTEM_UNPACK(a, b, FASTEM_HIGH));
+  fastem_sixteen cd = fastem_fold(FASTEM_UNPACK(c, d, FASTEM_LOW) + FASTEM_UNPACK(c, d, FASTEM_HIGH));
+  *(four_unaligned *)p += (four){FASTEM_FIRST(ab), FASTEM_SECOND(ab), FASTEM_FIRST(cd), FASTEM_SECOND(cd)};
 }
 
+static inline void fastem_add_lanes(double *p, fastem_vec v) {
+#if FASTEM_SIZE_OF(FASTEM_REAL) == 8
+  *(fastem_vec_unaligned *)p += v;
+#else
+  typedef fastem_real half __attribute__((vector_size(FASTEM_VECTOR_BYTES / 2)));
+  typedef double doubles __attribute__((vector_size(FASTEM_VECTOR_BYTES)));
+  typedef double doubles_unaligned __attribute__((vector_size(FASTEM_VECTOR_BYTES), aligned(8), may_alias));
+  union {
+    fastem_vec whole;
+    half part[2];
+  } halves = {v};
+  ((doubles_unaligned *)p)[0] += __builtin_convertvector(halves.part[0], doubles);
+  ((doubles_unaligned *)p)[1] += __builtin_convertvector(halves.part[1], doubles);
+#endif
+}
 static inline fastem_vec fastem_where_less(fastem_vec a, fastem_vec b, fastem_vec then, fastem_vec otherwise) {
   fastem_bits64 mask = (fastem_bits64)(a < b);
   return (fastem_vec)(((fastem_bits64)then & mask) | ((fastem_bits64)otherwise & ~mask));
@@ -80,12 +150,16 @@ static inline fastem_vec fastem_mantissa(fastem_vec x) {
 #else
 
 #define FASTEM_LANES ((Py_ssize_t)1)
+#define FASTEM_WIDE 0
 typedef fastem_real fastem_vec;
 static inline fastem_vec fastem_load(const fastem_real *p) { return *p; }
 static inline void fastem_store(fastem_real *p, fastem_vec v) { *p = v; }
 static inline fastem_vec fastem_zero(void) { return 0; }
 static inline fastem_vec fastem_splat(fastem_real x) { return x; }
 static inline fastem_real fastem_lane_sum(fastem_vec v) { return v; }
+static inline void fastem_add_lane_sums(double *p, fastem_vec a, fastem_vec b, fastem_vec c, fastem_vec d) {
+  p[0] += a, p[1] += b, p[2] += c, p[3] += d;
+}
 static inline fastem_vec fastem_where_less(fastem_vec a, fastem_vec b, fastem_vec then, fastem_vec otherwise) {
   return a < b ? then : otherwise;
 }

@@ -5,10 +5,13 @@ cdef extern from "vectors.h" nogil:
     ctypedef double vec "fastem_vec"
     const Py_ssize_t FASTEM_LANES
     const bint FASTEM_IS_DOUBLE
+    const bint FASTEM_WIDE
     vec fastem_load(const real *)
     void fastem_store(real *, vec)
     vec fastem_zero()
-    vec splat "fastem_splat"(real)
+    void fastem_add_lane_sums(double *, vec, vec, vec, vec)
+    void fastem_add_lanes(double *, vec)
+    vec fastem_splat(real)
     real lane_sum "fastem_lane_sum"(vec)
     vec maximum "fastem_maximum"(vec, vec)
     vec where_less "fastem_where_less"(vec, vec, vec, vec)
@@ -24,6 +27,9 @@ cdef inline Py_ssize_t lanes(real[:, ::1] array) noexcept nogil:
 cdef inline Py_ssize_t n_vectors(real[:, ::1] array, Py_ssize_t n_rows) noexcept nogil:
     return (n_rows + 2 * FASTEM_LANES - 1) // (2 * FASTEM_LANES) * 2
 
+cdef inline bint wide(real[:, ::1] array) noexcept nogil:
+    return FASTEM_WIDE
+
 cdef inline bint is_double(vec vector) noexcept nogil:
     return FASTEM_IS_DOUBLE
 
@@ -38,11 +44,24 @@ cdef inline void store(real[:, ::1] array, Py_ssize_t row, Py_ssize_t column, ve
     with cython.boundscheck(False):
         fastem_store(&array[row, column], vector)
 
+cdef inline void add_lane_sums(double[:, ::1] S, Py_ssize_t row, Py_ssize_t column, vec a, vec b, vec c, vec d) noexcept nogil:
+    fastem_check(row, column, S.shape[0], S.shape[1] - 3 + FASTEM_LANES - 1)
+    with cython.boundscheck(False):
+        fastem_add_lane_sums(&S[row, column], a, b, c, d)
+
+cdef inline void add_lanes(double[:, ::1] S, Py_ssize_t row, Py_ssize_t column, vec a) noexcept nogil:
+    fastem_check(row, column, S.shape[0], S.shape[1])
+    with cython.boundscheck(False):
+        fastem_add_lanes(&S[row, column], a)
+
+cdef inline vec broadcast(real[:, ::1] array, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    return fastem_splat(array[row, column])
+
 cdef inline vec zero(real[:, ::1] array) noexcept nogil:
     return fastem_zero()
 
 cdef inline vec fill(vec like, double value) noexcept nogil:
-    return splat(<real> value)
+    return fastem_splat(<real> value)
 
 cdef inline Py_ssize_t truncate(real value) noexcept nogil:
     return <Py_ssize_t> value

@@ -8,6 +8,7 @@ where an index out of range is an error.
 import numpy as np
 
 LANES = 4
+WIDE = True
 _EXPONENT = {np.dtype(np.float64): 1.5 * 2.0**52, np.dtype(np.float32): 1.5 * 2.0**23}
 
 
@@ -19,6 +20,11 @@ def lanes(array):
 def n_vectors(array, n_rows):
     """Number of vectors that cover ``n_rows`` of a block: even, for the kernels that work on pairs."""
     return (n_rows + 2 * LANES - 1) // (2 * LANES) * 2
+
+
+def wide(array):
+    """Whether the processor has 32 vector registers, and not 16: room for larger tiles."""
+    return WIDE
 
 
 def is_double(vector):
@@ -37,9 +43,11 @@ def store(array, row, column, vector):
     array[row, column : column + LANES] = vector
 
 
-def splat(value):
-    """A vector with ``value``, an element of an array, in every lane."""
-    return np.full(LANES, value)
+def broadcast(array, row, column):
+    """A vector with one element of an array in every lane."""
+    if row < 0 or column < 0:
+        raise IndexError(f"[{row}, {column}] is outside of shape {array.shape}")
+    return np.full(LANES, array[row, column])
 
 
 def zero(array):
@@ -54,6 +62,20 @@ def fill(like, value):
 
 def lane_sum(vector):
     return vector.sum()
+
+
+def add_lane_sums(S, row, column, a, b, c, d):
+    """Add the lane sums of four vectors to ``S[row, column .. column + 3]``, which is float64."""
+    if row < 0 or column < 0 or column + 4 > S.shape[1]:
+        raise IndexError(f"[{row}, {column}:{column + 4}] is outside of shape {S.shape}")
+    S[row, column : column + 4] += [a.sum(), b.sum(), c.sum(), d.sum()]
+
+
+def add_lanes(S, row, column, vector):
+    """Add a vector to ``S[row, column ...]``, which is float64."""
+    if row < 0 or column < 0 or column + LANES > S.shape[1]:
+        raise IndexError(f"vector [{row}, {column}:{column + LANES}] is outside of shape {S.shape}")
+    S[row, column : column + LANES] += vector
 
 
 def maximum(a, b):
