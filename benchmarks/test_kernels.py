@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastem.engines import available_engines, get_engine
-from fastem.engines.kernel_engine import Scratch, block_rows
+from fastem.engines import Posterior, available_engines, get_engine
+from fastem.engines.kernel_engine import Cut, Scratch, block_rows
 from fastem.stats import moments_of
 
 from .engines import DTYPES, make_problem
@@ -59,6 +59,9 @@ class Block:
     @property
     def n_rows(self) -> int:
         return len(self.X)
+
+    def as_panel(self) -> Cut:
+        return Cut(self.n_rows, self.n_rows, self.memory.XT.shape[2], 1.0)
 
     def log_p(self) -> np.ndarray:
         """Weighted log-densities by the formula, component by component."""
@@ -146,12 +149,13 @@ def test_accumulate_panel(benchmark, structure, n_features, n_components, dtype,
     engine = _engine(compiler)
     block = Block.of(structure, n_features, n_components, dtype, PANEL_ROWS)
     kernels = (block.family.log_density_kernel, block.family.moments_kernel)
-    run = engine._accumulate_panel(*kernels, np.dtype(dtype))
-    given, weight = np.empty((0, 0), dtype), np.empty(0)
-    parameters = (block.packed.theta, block.packed.common)
-    arguments = (block.X, weight, given, 0, block.n_rows, *parameters, *block.memory[0], block.S)
-    assert close(run(*arguments), block.log_likelihood(), dtype)
-    benchmark(run, *arguments)
+    data = (block.X, np.empty(0), np.empty((0, 0), dtype))
+    log_likelihood = np.empty(1)
+    outputs = (block.S[None], log_likelihood, 1)
+    arguments = (kernels, data, block.as_panel(), 0, block.packed, block.memory, *outputs)
+    engine._accumulate_group(*arguments)
+    assert close(log_likelihood[0], block.log_likelihood(), dtype)
+    benchmark(engine._accumulate_group, *arguments)
 
 
 @over_compilers
@@ -161,14 +165,12 @@ def test_accumulate_panel(benchmark, structure, n_features, n_components, dtype,
 def test_evaluate_panel(benchmark, structure, n_features, n_components, dtype, compiler):
     engine = _engine(compiler)
     block = Block.of(structure, n_features, n_components, dtype, PANEL_ROWS)
-    run = engine._evaluate_panel(block.family.log_density_kernel, np.dtype(dtype))
-    found = np.empty((block.n_rows, n_components), dtype)
-    outputs = (np.empty(0, np.intp), np.empty(0, dtype), found)
-    parameters = (block.packed.theta, block.packed.common)
-    arguments = (block.X, 0, block.n_rows, *parameters, *block.memory[0], *outputs)
-    run(*arguments)
-    assert close(found.T, block.responsibilities(), dtype)
-    benchmark(run, *arguments)
+    found = Posterior.empty(block.n_rows, n_components, dtype, ("responsibilities",))
+    kernel = block.family.log_density_kernel
+    arguments = (kernel, block.X, block.as_panel(), 0, 1, block.packed, block.memory, found, 1)
+    engine._evaluate_group(*arguments)
+    assert close(found.responsibilities.T, block.responsibilities(), dtype)
+    benchmark(engine._evaluate_group, *arguments)
 
 
 def _engine(compiler: str) -> Any:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from itertools import count as counter
 from typing import Any
 
+import numpy as np
+
 from fastem import compiled
-from fastem.engines.kernel_engine import KernelEngine
+from fastem.engines.base import Posterior
+from fastem.engines.kernel_engine import Cut, KernelEngine, Scratch
+from fastem.engines.pool import run_on_threads
+from fastem.families.base import Packed
 
 
 class CythonEngine(KernelEngine):
@@ -16,11 +21,55 @@ class CythonEngine(KernelEngine):
     def __init__(self) -> None:
         compiled.module("float64")  # raises where nothing was compiled
 
-    def _accumulate_panel(self, log_density: Any, moments: Any, dtype: Any) -> Callable[..., float]:
-        module = compiled.module(dtype.name)
-        pointers = module.__pyx_capi__
-        return partial(module.run_accumulate_panel, pointers[log_density.__name__], pointers[moments.__name__])
+    def _accumulate_group(
+        self,
+        kernels: tuple[Any, Any],
+        data: tuple[np.ndarray, np.ndarray, np.ndarray],
+        cut: Cut,
+        first: int,
+        packed: Packed,
+        scratch: Scratch,
+        S: np.ndarray,
+        sums: np.ndarray,
+        n_threads: int,
+    ) -> None:
+        module = compiled.module(packed.theta.dtype.name)
+        inputs = (*(module.__pyx_capi__[kernel.__name__] for kernel in kernels), *data)
+        rows = (first * cut.panel_rows, cut.n_samples, cut.panel_rows)
+        parameters = (packed.theta, packed.common)
 
-    def _evaluate_panel(self, log_density: Any, dtype: Any) -> Callable[..., None]:
-        module = compiled.module(dtype.name)
-        return partial(module.run_evaluate_panel, module.__pyx_capi__[log_density.__name__])
+        def run(taken: np.ndarray, memory: tuple[np.ndarray, ...]) -> None:
+            module.run_accumulate_panels(*inputs, *rows, *parameters, taken, *memory, S, sums)
+
+        _run(run, scratch, len(S), n_threads)
+
+    def _evaluate_group(
+        self,
+        log_density: Any,
+        X: np.ndarray,
+        cut: Cut,
+        first: int,
+        count: int,
+        packed: Packed,
+        scratch: Scratch,
+        found: Posterior,
+        n_threads: int,
+    ) -> None:
+        module = compiled.module(packed.theta.dtype.name)
+        inputs = (module.__pyx_capi__[log_density.__name__], X)
+        rows = (first * cut.panel_rows, cut.n_samples, cut.panel_rows, count)
+        outputs = (found.labels, found.log_likelihood, found.responsibilities)
+
+        def run(taken: np.ndarray, memory: tuple[np.ndarray, ...]) -> None:
+            module.run_evaluate_panels(*inputs, *rows, packed.theta, packed.common, taken, *memory, *outputs)
+
+        _run(run, scratch, count, n_threads)
+
+
+def _run(
+    run: Callable[[np.ndarray, tuple[np.ndarray, ...]], None], scratch: Scratch, n_panels: int, n_threads: int
+) -> None:
+    """Call ``run`` once on each thread, which takes panels by a shared counter and has memory of its own."""
+    taken = np.zeros(1, dtype=np.intp)
+    threads = counter()
+    run_on_threads(lambda: run(taken, scratch[next(threads)]), min(n_threads, n_panels))

@@ -6,17 +6,17 @@ Panels are cut by N, K and D alone and added in order, so that the result has th
 from __future__ import annotations
 
 import math
-import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import count as counter
 from typing import Any
 
 import numpy as np
 
 from fastem.engines.base import Engine, Posterior, check_pass, pass_work, total_weight
+from fastem.engines.pool import run_on_threads
 from fastem.engines.threads import resolve_threads
 from fastem.families.base import MOMENT_KERNELS, Family, Packed, Params, origin_only, scratch_shape
 from fastem.kernels.gaussian import diag_log_density
@@ -33,6 +33,8 @@ _BLOCKS = (160, 96)
 _NEAREST_CACHE = 40_000
 # Statistics of panels that wait to be added, in bytes.
 _GROUP_BYTES = 16 * 2**20
+# Statistics of this many values and more are added by several threads.
+_PARALLEL_VALUES = 2**15
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,7 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 class KernelEngine(Engine):
-    """Passes over panels; a subclass supplies the compiled functions for one panel."""
-
-    @abstractmethod
-    def _accumulate_panel(self, log_density: Any, moments: Any, dtype: Any) -> Callable[..., float]:
-        """Function of the remaining arguments of ``kernels.panel.accumulate_panel``."""
-
-    @abstractmethod
-    def _evaluate_panel(self, log_density: Any, dtype: Any) -> Callable[..., None]:
-        """Function of the remaining arguments of ``kernels.panel.evaluate_panel``."""
+    """Passes over groups of panels, which a subclass runs."""
 
     def accumulate(
         self,
@@ -168,17 +162,17 @@ class KernelEngine(Engine):
                 scratch = Scratch.allocate(count, n_features, n_components, cut.block, packed.theta.dtype)
                 S = np.empty((count, *shape))
                 sums = np.empty(count)
-            S[:count] = 0
             data = (X, weight, given)
             self._accumulate_group(kernels, data, cut, first, packed, scratch, S[:count], sums[:count], threads)
+            _add_in_order(total, S[:count], threads)
             for p in range(count):
-                total += S[p]
                 log_likelihood += float(sums[p])
         if moments == "full":
             _mirror(total, n_features)
         origin = packed.theta[:, 1 : 1 + n_features].astype(np.float64)
         return Stats(total_weight(n_samples, sample_weight), log_likelihood, origin, total, moments)
 
+    @abstractmethod
     def _accumulate_group(
         self,
         kernels: tuple[Any, Any],
@@ -192,14 +186,6 @@ class KernelEngine(Engine):
         n_threads: int,
     ) -> None:
         """Run the panels ``first ...`` into ``S[p]`` and ``sums[p]``."""
-        run = self._accumulate_panel(*kernels, packed.theta.dtype)
-
-        def panel(p: int) -> None:
-            start = (first + p) * cut.panel_rows
-            stop = min(start + cut.panel_rows, cut.n_samples)
-            sums[p] = run(*data, start, stop, packed.theta, packed.common, *scratch[p], S[p])
-
-        run_in_threads(panel, len(S), n_threads)
 
     def evaluate(
         self,
@@ -224,6 +210,7 @@ class KernelEngine(Engine):
             self._evaluate_group(family.log_density_kernel, X, cut, first, count, packed, scratch, found, threads)
         return found
 
+    @abstractmethod
     def _evaluate_group(
         self,
         log_density: Any,
@@ -236,47 +223,20 @@ class KernelEngine(Engine):
         found: Posterior,
         n_threads: int,
     ) -> None:
-        run = self._evaluate_panel(log_density, packed.theta.dtype)
-        outputs = (found.labels, found.log_likelihood, found.responsibilities)
-
-        def panel(p: int) -> None:
-            start = (first + p) * cut.panel_rows
-            stop = min(start + cut.panel_rows, cut.n_samples)
-            run(X, start, stop, packed.theta, packed.common, *scratch[p], *outputs)
-
-        run_in_threads(panel, count, n_threads)
+        """Run the panels ``first ... first + count - 1``, which write into their rows of ``found``."""
 
 
-def run_in_threads(panel: Callable[[int], None], count: int, n_threads: int) -> None:
-    """Call ``panel(0 ... count - 1)``, on several threads for functions that give up the GIL.
+def _add_in_order(total: np.ndarray, S: np.ndarray, n_threads: int) -> None:
+    """Add ``S[0]``, then ``S[1]``, ... to ``total``; large ones by parts, each of which is added in that order too."""
+    parts = min(len(total), n_threads) if total.size > _PARALLEL_VALUES else 1
+    numbers = counter()
 
-    An exception, Ctrl-C included, stops every thread after the panel at hand.
-    """
-    n_threads = min(n_threads, count)
-    if n_threads <= 1:
-        for p in range(count):
-            panel(p)
-        return
-    panels = iter(range(count))
-    taking = threading.Lock()
-    stop = threading.Event()
+    def add() -> None:
+        part = slice(next(numbers), None, parts)
+        for panel in S:
+            total[part] += panel[part]
 
-    def work() -> None:
-        while not stop.is_set():
-            with taking:
-                p = next(panels, None)
-            if p is None:
-                return
-            panel(p)
-
-    with ThreadPoolExecutor(n_threads - 1) as pool:
-        others = [pool.submit(work) for _ in range(n_threads - 1)]
-        try:
-            work()
-            for other in others:
-                other.result()
-        finally:
-            stop.set()
+    run_on_threads(add, parts)
 
 
 def _mirror(S: np.ndarray, n_features: int) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from fastem.engines import numba_drivers as drivers
 from fastem.engines.base import Posterior
-from fastem.engines.kernel_engine import Cut, KernelEngine, Scratch
+from fastem.engines.kernel_engine import Cut, Scratch
+from fastem.engines.panelwise_engine import PanelwiseEngine
 from fastem.engines.threads import in_main_thread
 from fastem.families.base import Packed
 
@@ -42,7 +43,7 @@ def _numba_threads(n_threads: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-class NumbaEngine(KernelEngine):
+class NumbaEngine(PanelwiseEngine):
     name = "numba"
 
     def _accumulate_panel(self, log_density: Any, moments: Any, dtype: Any) -> Callable[..., float]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fastem.engines.kernel_engine import KernelEngine
+from fastem.engines.panelwise_engine import PanelwiseEngine
 from fastem.kernels import panel
 
 
-class PythonEngine(KernelEngine):
+class PythonEngine(PanelwiseEngine):
     name = "python"
 
     def _accumulate_panel(self, log_density: Any, moments: Any, dtype: Any) -> Callable[..., float]:

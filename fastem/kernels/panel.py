@@ -104,12 +104,15 @@ def likeliest(log_p, n_rows, rows):
 def accumulate_panel(
     log_density, accumulate, X, sample_weight, given, start, stop, theta, common, XT, log_p, rows, scratch, S
 ):
-    """E-step over rows ``start .. stop``: add their moments to ``S`` and return their weighted log-likelihood.
+    """E-step over rows ``start .. stop``: write their moments into ``S`` and return their weighted log-likelihood.
 
     Responsibilities are the posterior, or ``given[n_rows, K]`` where that is not empty.
     """
     block = XT.shape[1]
     total = 0.0
+    for k in range(S.shape[0]):
+        for q in range(S.shape[1]):
+            S[k, q] = 0
     for index in range((stop - start + block - 1) // block):
         first = start + index * block
         n_rows = min(block, stop - first)

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
 
 typedef FASTEM_REAL fastem_real;
 
@@ -191,6 +194,19 @@ static inline void fastem_check(Py_ssize_t row, Py_ssize_t column, Py_ssize_t n_
   }
 #else
   (void)row, (void)column, (void)n_rows, (void)n_columns;
+#endif
+}
+
+/* The next number of a counter that several threads share. */
+static inline Py_ssize_t fastem_take(Py_ssize_t *counter) {
+#if defined(_MSC_VER)
+#if defined(_WIN64)
+  return (Py_ssize_t)_InterlockedExchangeAdd64((volatile __int64 *)counter, 1);
+#else
+  return (Py_ssize_t)_InterlockedExchangeAdd((volatile long *)counter, 1);
+#endif
+#else
+  return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 #endif
 }
 

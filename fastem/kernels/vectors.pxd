@@ -19,6 +19,7 @@ cdef extern from "vectors.h" nogil:
     vec exponent "fastem_exponent"(vec)
     vec mantissa "fastem_mantissa"(vec)
     int fastem_cpu_level()
+    Py_ssize_t fastem_take(Py_ssize_t *)
     void fastem_check(Py_ssize_t row, Py_ssize_t column, Py_ssize_t n_rows, Py_ssize_t n_columns)
 
 cdef inline Py_ssize_t lanes(real[:, ::1] array) noexcept nogil:
