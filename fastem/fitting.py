@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from numbers import Integral, Real
 from typing import Any
 
@@ -22,6 +23,9 @@ from fastem.stats import Stats
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
 _SIDE_BY_SIDE_WORK = 5e7
+# Rows are grouped from this pass on, and if there are so many: an index costs 4 bytes a row and half of a pass.
+_FIRST_GROUPING = 4
+_GROUPED_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,28 @@ class Passes:
         # What does not depend on the parameters is computed once, about a point that does not depend on them either.
         self._shared = None if family.shared_moments is None else self._all_rows(rough_centre(X, sample_weight))
 
-    def accumulate(self, params: Params) -> Stats:
+    def accumulate(self, params: Params, order: np.ndarray | None = None) -> Stats:
         """E-step: the statistics of all rows under ``params``."""
         stats = self.engine.accumulate(
-            self.family, self.X, params, sample_weight=self.sample_weight, n_threads=self.n_threads
+            self.family, self.X, params, sample_weight=self.sample_weight, n_threads=self.n_threads, order=order
         )
         return stats if self._shared is None else replace(stats, shared=self._shared)
+
+    def of_one_run(self) -> Callable[[Params], Stats]:
+        """The E-step of one run: as it settles, rows are grouped by component where that lets whole blocks skip."""
+        order: np.ndarray | None = None
+        passes = count(1)
+
+        def accumulate(params: Params) -> Stats:
+            nonlocal order
+            number = next(passes)
+            # In the passes 4, 8, 16 ...: labels change less and less.
+            is_time = number >= _FIRST_GROUPING and number & (number - 1) == 0 and len(self.X) >= _GROUPED_ROWS
+            if is_time and self.family.separates(params):
+                order = self.engine.group_rows(self.family, self.X, params, n_threads=self.n_threads)
+            return self.accumulate(params, order)
+
+        return accumulate
 
     def _all_rows(self, centre: np.ndarray) -> Stats:
         """Moments of all rows about ``centre``, in float64 whatever the rows are: it is done once."""
@@ -184,7 +204,7 @@ def fit(
 
     def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
         return em.run(
-            passes.accumulate,
+            passes.of_one_run(),
             family.update,
             starts[index],
             tol=tol,

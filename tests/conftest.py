@@ -33,6 +33,14 @@ def compiled_engine(request):
     return request.param
 
 
+@pytest.fixture(params=["numba", "cython", "python"])
+def kernel_engine(request):
+    """Name of each engine that runs the kernels."""
+    if request.param not in fastem.available_engines():
+        pytest.skip(f"the {request.param} engine does not run here")
+    return request.param
+
+
 def _columns(name, *columns):
     return np.loadtxt(DATA / name, delimiter=",", skiprows=1, usecols=columns, ndmin=2)
 

@@ -62,7 +62,7 @@ def test_from_cython_code(tmp_path):
             import fastem.compiled  # registers the modules of this processor's level
             from fastem.compiled.float64 cimport full_log_density
 
-            def log_density(double[:, ::1] XT, Py_ssize_t n_rows, double[:, ::1] theta, double[::1] common,
+            def log_density(double[:, ::1] XT, Py_ssize_t n_rows, double[:, ::1] theta, double[:, ::1] common,
                             double[:, ::1] scratch, double[:, ::1] log_p):
                 with nogil:
                     full_log_density(XT, n_rows, theta, common, scratch, log_p)

@@ -61,8 +61,18 @@ class Engine(ABC):
         *,
         sample_weight: np.ndarray | None = None,
         n_threads: int | None = None,
+        order: np.ndarray | None = None,
     ) -> Stats:
-        """E-step: statistics of all rows under ``params``, about the components' means."""
+        """E-step: statistics of all rows under ``params``, about the components' means.
+
+        ``order`` is what ``group_rows`` of this engine made for as many rows and components.
+        """
+
+    def group_rows(
+        self, family: Family[Any], X: np.ndarray, params: Params, *, n_threads: int | None = None
+    ) -> np.ndarray | None:
+        """An order of the rows in which those of one component stand together, if the engine can make use of one."""
+        return None
 
     @abstractmethod
     def accumulate_given(

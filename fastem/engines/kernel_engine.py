@@ -23,6 +23,9 @@ from fastem.kernels.gaussian import diag_log_density
 from fastem.stats import Moments, Stats, n_moments
 
 _NO_WEIGHT = np.empty(0)
+_NO_ORDER = np.empty(0, dtype=np.int32)
+# Rows whose labels are held at a time.
+_LABELLED_ROWS = 2**20
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
@@ -114,12 +117,28 @@ class KernelEngine(Engine):
         *,
         sample_weight: np.ndarray | None = None,
         n_threads: int | None = None,
+        order: np.ndarray | None = None,
     ) -> Stats:
         check_pass(X, params.origin, sample_weight)
         packed = family.pack(params, X.dtype)
         given = np.empty((0, 0), dtype=X.dtype)
         kernels = (family.log_density_kernel, family.moments_kernel)
-        return self._statistics(kernels, family.moments, X, sample_weight, given, packed, n_threads)
+        order = _NO_ORDER if order is None else order
+        return self._statistics(kernels, family.moments, X, sample_weight, (given, order), packed, n_threads)
+
+    def group_rows(
+        self, family: Family[Any], X: np.ndarray, params: Params, *, n_threads: int | None = None
+    ) -> np.ndarray | None:
+        """For each panel its rows, counted from its first, by their likeliest components: 4 bytes a row."""
+        cut = cut_rows(len(X), len(params.weights), X.shape[1], family.moments, X.dtype)
+        order = np.empty(len(X), dtype=np.int32)
+        step = max(1, _LABELLED_ROWS // cut.panel_rows) * cut.panel_rows
+        for start in range(0, len(X), step):
+            labels = self.evaluate(family, X[start : start + step], params, ("labels",), n_threads=n_threads).labels
+            for first in range(0, len(labels), cut.panel_rows):
+                panel = slice(first, first + cut.panel_rows)
+                order[start + first : start + first + cut.panel_rows] = np.argsort(labels[panel], kind="stable")
+        return order
 
     def accumulate_given(
         self,
@@ -136,7 +155,8 @@ class KernelEngine(Engine):
         responsibilities = np.asarray(responsibilities, dtype=X.dtype)
         kernels = (diag_log_density, MOMENT_KERNELS[moments])
         packed = origin_only(origin, X.dtype)
-        return self._statistics(kernels, moments, X, sample_weight, responsibilities, packed, n_threads)
+        given = (responsibilities, _NO_ORDER)
+        return self._statistics(kernels, moments, X, sample_weight, given, packed, n_threads)
 
     def _statistics(
         self,
@@ -144,7 +164,7 @@ class KernelEngine(Engine):
         moments: Moments,
         X: np.ndarray,
         sample_weight: np.ndarray | None,
-        given: np.ndarray,
+        given: tuple[np.ndarray, np.ndarray],
         packed: Packed,
         n_threads: int | None,
     ) -> Stats:
@@ -162,7 +182,7 @@ class KernelEngine(Engine):
                 scratch = Scratch.allocate(count, n_features, n_components, cut.block, packed.theta.dtype)
                 S = np.empty((count, *shape))
                 sums = np.empty(count)
-            data = (X, weight, given)
+            data = (X, weight, *given)
             self._accumulate_group(kernels, data, cut, first, packed, scratch, S[:count], sums[:count], threads)
             _add_in_order(total, S[:count], threads)
             for p in range(count):
@@ -176,7 +196,7 @@ class KernelEngine(Engine):
     def _accumulate_group(
         self,
         kernels: tuple[Any, Any],
-        data: tuple[np.ndarray, np.ndarray, np.ndarray],
+        data: tuple[np.ndarray, ...],
         cut: Cut,
         first: int,
         packed: Packed,

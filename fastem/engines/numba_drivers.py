@@ -51,24 +51,25 @@ class Signatures:
         matrix, row, size = real[:, ::1], real[::1], types.intp
         rows = types.Array(real, 2, "A", readonly=True, aligned=False)
         weights = types.Array(types.float64, 1, "A", readonly=True, aligned=False)
+        order = types.Array(types.int32, 1, "A", readonly=True, aligned=False)
         cube = real[:, :, ::1]
-        self.log_density = types.void(matrix, size, matrix, row, matrix, matrix)
+        self.log_density = types.void(matrix, size, matrix, matrix, matrix, matrix)
         self.moments = types.void(matrix, size, matrix, matrix, matrix, types.float64[:, ::1])
         density_type, moments_type = types.FunctionType(self.log_density), types.FunctionType(self.moments)
-        inputs = (density_type, moments_type, rows, weights, rows)
+        inputs = (density_type, moments_type, rows, weights, rows, order)
         self.accumulate_panel = types.float64(
-            *inputs, size, size, matrix, row, matrix, matrix, matrix, matrix, types.float64[:, ::1]
+            *inputs, size, size, matrix, matrix, matrix, matrix, matrix, matrix, types.float64[:, ::1]
         )
         self.accumulate_panels = types.void(
-            *(types.FunctionType(self.accumulate_panel), *inputs, size, size, size, matrix, row),
+            *(types.FunctionType(self.accumulate_panel), *inputs, size, size, size, matrix, matrix),
             *(cube, cube, cube, cube, types.float64[:, :, ::1], types.float64[::1]),
         )
         outputs = (types.intp[::1], row, matrix)
         self.evaluate_panel = types.void(
-            density_type, rows, size, size, matrix, row, matrix, matrix, matrix, matrix, *outputs
+            density_type, rows, size, size, matrix, matrix, matrix, matrix, matrix, matrix, *outputs
         )
         self.evaluate_panels = types.void(
-            *(types.FunctionType(self.evaluate_panel), density_type, rows, size, size, size, matrix, row),
+            *(types.FunctionType(self.evaluate_panel), density_type, rows, size, size, size, matrix, matrix),
             *(cube, cube, cube, cube, *outputs),
         )
 
@@ -110,15 +111,15 @@ def block_kernel(kernel: Callable[..., Any], kind: str, dtype: np.dtype[Any]) ->
 # there for whoever may not enter Numba's threads.
 def _accumulate_panels(digest: str) -> Callable[..., Any]:
     def accumulate_panels(
-        accumulate_panel, log_density, accumulate, X, sample_weight, given, start, stop, panel_rows, theta, common,
-        XT, log_p, rows, scratch, S, log_likelihood,
+        accumulate_panel, log_density, accumulate, X, sample_weight, given, order, start, stop, panel_rows, theta,
+        common, XT, log_p, rows, scratch, S, log_likelihood,
     ):  # fmt: skip
         digest  # noqa: B018
         for p in prange(S.shape[0]):
             first = start + p * panel_rows
             log_likelihood[p] = accumulate_panel(
-                log_density, accumulate, X, sample_weight, given, first, min(first + panel_rows, stop), theta, common,
-                XT[p], log_p[p], rows[p], scratch[p], S[p],
+                log_density, accumulate, X, sample_weight, given, order, first, min(first + panel_rows, stop), theta,
+                common, XT[p], log_p[p], rows[p], scratch[p], S[p],
             )  # fmt: skip
 
     return accumulate_panels
@@ -142,12 +143,13 @@ def _evaluate_panels(digest: str) -> Callable[..., Any]:
 
 def _accumulate_panel(digest: str) -> Callable[..., Any]:
     def accumulate_panel(
-        log_density, accumulate, X, sample_weight, given, start, stop, theta, common, XT, log_p, rows, scratch, S
+        log_density, accumulate, X, sample_weight, given, order, start, stop, theta, common, XT, log_p, rows, scratch, S
     ):
         digest  # noqa: B018
         return panel.accumulate_panel(
-            log_density, accumulate, X, sample_weight, given, start, stop, theta, common, XT, log_p, rows, scratch, S
-        )
+            log_density, accumulate, X, sample_weight, given, order, start, stop, theta, common, XT, log_p, rows,
+            scratch, S,
+        )  # fmt: skip
 
     return accumulate_panel
 

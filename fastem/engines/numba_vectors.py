@@ -205,6 +205,16 @@ def _where_less(typingctx: Any, a: Any, b: Any, then: Any, otherwise: Any) -> An
 
 
 @intrinsic
+def _all_less(typingctx: Any, a: Any, b: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = ir.IntType(sig.args[0].lanes)
+        less = builder.bitcast(builder.fcmp_ordered("<", args[0], args[1]), bits)
+        return builder.icmp_unsigned("==", less, ir.Constant(bits, 2**bits.width - 1))
+
+    return types.boolean(a, b), codegen
+
+
+@intrinsic
 def _scale_exponent(typingctx: Any, value: Any, shifted: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         _, significand = _BITS[value.dtype]
@@ -302,6 +312,7 @@ overload(vectors.add_lanes)(
     lambda S, row, column, vector: lambda S, row, column, vector: _add_lanes(S, row, column, vector)
 )
 overload(vectors.maximum)(lambda a, b: lambda a, b: _where_less(a, b, b, a))
+overload(vectors.all_less)(lambda a, b: lambda a, b: _all_less(a, b))
 overload(vectors.where_less)(
     lambda a, b, then, otherwise: lambda a, b, then, otherwise: _where_less(a, b, then, otherwise)
 )

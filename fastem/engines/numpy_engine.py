@@ -47,6 +47,7 @@ class NumpyEngine(Engine):
         *,
         sample_weight: np.ndarray | None = None,
         n_threads: int | None = None,
+        order: np.ndarray | None = None,
     ) -> Stats:
         check_pass(X, params.origin, sample_weight)
         origin = params.origin

@@ -29,7 +29,7 @@ class PanelwiseEngine(KernelEngine):
     def _accumulate_group(
         self,
         kernels: tuple[Any, Any],
-        data: tuple[np.ndarray, np.ndarray, np.ndarray],
+        data: tuple[np.ndarray, ...],
         cut: Cut,
         first: int,
         packed: Packed,

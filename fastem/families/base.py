@@ -37,7 +37,15 @@ class Params:
 
 @dataclass(frozen=True)
 class Packed:
-    """Parameters as the kernels read them: a row ``theta[k] = [constant, mean (D), ...]`` a component, and the rest."""
+    """Parameters as the kernels read them.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (n_components, P)
+        A row ``[constant, mean (D), ...]`` a component.
+    common : ndarray of shape (1, any)
+        What all components share.
+    """
 
     theta: np.ndarray
     common: np.ndarray
@@ -83,6 +91,10 @@ class Family(ABC, Generic[P]):
     def sample(self, params: P, component: int, n_samples: int, rng: Any) -> np.ndarray:
         """Draw rows of one component, shape (n_samples, n_features)."""
 
+    def separates(self, params: P) -> bool:
+        """Whether most components are ruled out for most rows, so that rows of one component should stand together."""
+        return False
+
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments that make this family again; families are dataclasses."""
         return asdict(self)  # type: ignore[call-overload]
@@ -113,13 +125,13 @@ def origin_only(origin: np.ndarray, dtype: np.dtype[Any]) -> Packed:
     n_components, n_features = origin.shape
     theta = np.zeros((n_components, 1 + n_features), dtype=dtype)
     theta[:, 1:] = origin
-    return Packed(theta, np.zeros(0, dtype=dtype))
+    return Packed(theta, np.zeros((1, 0), dtype=dtype))
 
 
 def scratch_shape(n_features: int, block: int) -> tuple[int, int]:
-    """Working memory of the kernels for a block: three copies of it and of a row, padded to whole vectors."""
+    """Working memory of the kernels for a block: three copies of it in whole vectors, and room at their ends."""
     padded = (n_features + 15) // 16 * 16
-    return 3, padded * (block + 1) + 16
+    return 3, (padded + 1) * block + 32
 
 
 def component_masses(stats: Stats) -> np.ndarray:

@@ -18,6 +18,7 @@ from fastem.families.base import (
     component_means,
     component_weights,
 )
+from fastem.families.screening import Screening, find_screening
 from fastem.kernels import gaussian as kernels
 from fastem.stats import Stats
 
@@ -135,17 +136,33 @@ class Gaussian(Family[GaussianParams]):
             return np.log(factor).sum(axis=1)
         return n_features * np.log(factor)
 
+    def _constant(self, params: GaussianParams) -> np.ndarray:
+        """The weighted log-densities at the means."""
+        with np.errstate(divide="ignore"):
+            return np.log(params.weights) + self._log_determinant(params) - 0.5 * params.means.shape[1] * _LOG_2PI
+
+    def _screening(self, params: GaussianParams) -> Screening | None:
+        factor = params.precisions_cholesky * np.sqrt(0.5)
+        return find_screening(self._constant(params), params.weights, params.means, params.covariances, factor)
+
+    def separates(self, params: GaussianParams) -> bool:
+        return self.covariance_type == "full" and self._screening(params) is not None
+
     def pack(self, params: GaussianParams, dtype: np.dtype[Any]) -> Packed:
         n_components, n_features = params.means.shape
-        with np.errstate(divide="ignore"):
-            constant = np.log(params.weights) + self._log_determinant(params) - 0.5 * n_features * _LOG_2PI
+        constant = self._constant(params)
         factor = params.precisions_cholesky * np.sqrt(0.5)
         common = np.zeros(0)
         if self.covariance_type == "full":
             rows = factor.reshape(n_components, -1)[:, _tile_order(n_features)]
+            screening = self._screening(params)
+            if screening is not None:
+                common = np.concatenate([screening.centre, screening.factor.ravel()[_tile_order(n_features)]])
+                bounds = np.stack([screening.lower, screening.upper], axis=1)
+                rows = np.concatenate([rows, bounds, screening.means], axis=1)
         elif self.covariance_type == "tied":
             centre = params.weights @ params.means
-            common = np.concatenate([centre, factor.ravel()])
+            common = np.concatenate([centre, factor.ravel()[_tile_order(n_features)]])
             rows = (params.means - centre) @ factor
         elif self.covariance_type == "diag":
             rows = factor
@@ -154,7 +171,7 @@ class Gaussian(Family[GaussianParams]):
         theta = np.concatenate([constant[:, None], params.means, rows], axis=1)
         return Packed(
             np.ascontiguousarray(theta, dtype=dtype),
-            np.ascontiguousarray(common, dtype=dtype),
+            np.ascontiguousarray(common[None], dtype=dtype),
         )
 
     def log_density(self, X: np.ndarray, params: GaussianParams) -> np.ndarray:

@@ -63,7 +63,7 @@ class Poisson(Family[PoissonParams]):
         with np.errstate(divide="ignore"):
             constant = np.log(params.weights) - params.rates.sum(axis=1)
         theta = np.concatenate([constant[:, None], params.rates, np.log(params.rates)], axis=1)
-        return Packed(np.ascontiguousarray(theta, dtype=dtype), np.zeros(0, dtype=dtype))
+        return Packed(np.ascontiguousarray(theta, dtype=dtype), np.zeros((1, 0), dtype=dtype))
 
     def log_density(self, X: np.ndarray, params: PoissonParams) -> np.ndarray:
         from scipy.special import gammaln

@@ -1,5 +1,7 @@
-from fastem.kernels.vectors cimport real, vec, broadcast, fill, lanes, load, n_vectors, store, zero
+from fastem.kernels.screening cimport screen
+from fastem.kernels.vectors cimport real, vec, all_less, broadcast, lanes, load, n_vectors, store, zero
+from fastem.kernels.whitening cimport whiten
 
-cdef void full_log_density(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil
-cdef void tied_log_density(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil
-cdef void diag_log_density(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil
+cdef void full_log_density(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[:, ::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil
+cdef void tied_log_density(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[:, ::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil
+cdef void diag_log_density(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[:, ::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil

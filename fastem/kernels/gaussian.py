@@ -4,22 +4,31 @@ A parameter row is ``theta[k] = [constant, mean (D), precision factor ...]``; th
 ``log w_k + log N(x | k) = constant - |(x - mean) factor|^2``. Densities always start from ``x - mean``.
 """
 
-from fastem.kernels.vectors import broadcast, fill, lanes, load, n_vectors, store, zero
+from fastem.kernels.screening import screen
+from fastem.kernels.vectors import all_less, broadcast, lanes, load, n_vectors, store, zero
+from fastem.kernels.whitening import whiten
 
 
 def full_log_density(XT, n_rows, theta, common, scratch, log_p):
     """Full covariances. The upper-triangular factor is packed by tiles of 4 columns.
 
     Columns ``j .. j + 3`` of a tile are stored row by row down to the diagonal (4 values for each of the rows
-    ``0 .. j + 3``); the up to 3 last columns stand one by one (``j + 1`` values each).
+    ``0 .. j + 3``); the up to 3 last columns stand one by one (``j + 1`` values each). Where ``common`` is not empty it
+    says how to find the components that can matter; the others' values are bounds, and below all that counts.
     """
     width = lanes(XT)
     n_features = XT.shape[0]
     n_tiles = n_features // 4
+    if common.shape[1] > 0:
+        screen(XT, n_rows, theta, common, scratch, log_p)
     for k in range(theta.shape[0]):
         constant = broadcast(theta, k, 0)
         for strip in range(n_vectors(XT, n_rows) // 2):
             b = strip * 2 * width
+            if common.shape[1] > 0:
+                ruled_out = all_less(load(log_p, k, b), load(scratch, 2, b))
+                if ruled_out and all_less(load(log_p, k, b + width), load(scratch, 2, b + width)):
+                    continue
             for i in range(n_features):
                 mean = broadcast(theta, k, 1 + i)
                 store(scratch, 0, 2 * i * width, load(XT, i, b) - mean)
@@ -71,28 +80,26 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
 def tied_log_density(XT, n_rows, theta, common, scratch, log_p):
     """One covariance for all components: rows are whitened once, whatever the number of components.
 
-    ``common = [centre (D), factor (D x D, row by row)]`` and ``theta[k] = [constant, mean (D), (mean - centre) factor
-    (D)]``. The centre is close to the data, so that the whitened difference cancels harmlessly.
+    ``theta[k] = [constant, mean (D), (mean - centre) factor (D)]``, with the centre and the factor in ``common``. The
+    centre is close to the data, so that the whitened difference cancels harmlessly.
     """
     width = lanes(XT)
     n_features = XT.shape[0]
-    for strip in range(n_vectors(XT, n_rows)):
-        b = strip * width
-        for i in range(n_features):
-            store(scratch, 0, i * width, load(XT, i, b) - fill(zero(XT), common[i]))
-        for j in range(n_features):
-            a0 = zero(XT)
-            at = n_features + j
-            for i in range(j + 1):
-                a0 = a0 + fill(zero(XT), common[at]) * load(scratch, 0, i * width)
-                at += n_features
-            store(scratch, 1, j * width, a0)
+    for strip in range(n_vectors(XT, n_rows) // 2):
+        b = strip * 2 * width
+        whiten(XT, b, common, scratch)
         for k in range(theta.shape[0]):
+            constant = broadcast(theta, k, 0)
             square_a = zero(XT)
+            square_b = zero(XT)
             for j in range(n_features):
-                x = load(scratch, 1, j * width) - broadcast(theta, k, 1 + n_features + j)
+                mean = broadcast(theta, k, 1 + n_features + j)
+                x = load(scratch, 1, 2 * j * width) - mean
+                y = load(scratch, 1, (2 * j + 1) * width) - mean
                 square_a = square_a + x * x
-            store(log_p, k, b, broadcast(theta, k, 0) - square_a)
+                square_b = square_b + y * y
+            store(log_p, k, b, constant - square_a)
+            store(log_p, k, b + width, constant - square_b)
 
 
 def diag_log_density(XT, n_rows, theta, common, scratch, log_p):

@@ -1,7 +1,19 @@
 """A pass over a panel of rows, block by block: the part that every family shares."""
 
 from fastem.kernels.elementary import exp_nonpositive, log_positive
-from fastem.kernels.vectors import fill, lane_sum, lanes, load, maximum, n_vectors, store, truncate, where_less, zero
+from fastem.kernels.vectors import (
+    all_less,
+    fill,
+    lane_sum,
+    lanes,
+    load,
+    maximum,
+    n_vectors,
+    store,
+    truncate,
+    where_less,
+    zero,
+)
 
 
 def load_block(X, start, n_rows, XT):
@@ -21,6 +33,19 @@ def load_block(X, start, n_rows, XT):
     for b in range(n_rows // 4 * 4, n_rows):
         for i in range(XT.shape[0]):
             XT[i, b] = X[start + b, i]
+    _repeat_last(n_rows, padded, XT)
+
+
+def gather_block(X, order, panel, start, n_rows, XT):
+    """The same of the rows ``panel + order[start] .. panel + order[start + n_rows - 1]``."""
+    for b in range(n_rows):
+        row = panel + order[start + b]
+        for i in range(XT.shape[0]):
+            XT[i, b] = X[row, i]
+    _repeat_last(n_rows, n_vectors(XT, n_rows) * lanes(XT), XT)
+
+
+def _repeat_last(n_rows, padded, XT):
     for i in range(XT.shape[0]):
         for b in range(n_rows, padded):
             XT[i, b] = XT[i, n_rows - 1]
@@ -36,6 +61,14 @@ def load_weights(sample_weight, start, n_rows, rows):
         for b in range(n_rows):
             rows[0, b] = sample_weight[start + b]
     for b in range(n_rows, padded):
+        rows[0, b] = 0
+
+
+def gather_weights(sample_weight, order, panel, start, n_rows, rows):
+    """The same in the order of ``gather_block``; ``sample_weight`` is not empty."""
+    for b in range(n_rows):
+        rows[0, b] = sample_weight[panel + order[start + b]]
+    for b in range(n_rows, n_vectors(rows, n_rows) * lanes(rows)):
         rows[0, b] = 0
 
 
@@ -70,10 +103,15 @@ def posterior(log_p, n_rows, rows):
         for k in range(1, n_components):
             top = maximum(top, load(log_p, k, b))
         norm = zero(log_p)
+        lowest = fill(top, -50.0)
         for k in range(n_components):
-            p = exp_nonpositive(load(log_p, k, b) - top)
-            store(log_p, k, b, p)
-            norm = norm + p
+            p = load(log_p, k, b) - top
+            if all_less(p, lowest):
+                store(log_p, k, b, zero(log_p))
+            else:
+                p = exp_nonpositive(p)
+                store(log_p, k, b, p)
+                norm = norm + p
         log_norm = top + log_positive(norm)
         store(rows, 1, b, log_norm)
         weight = load(rows, 0, b)
@@ -102,11 +140,12 @@ def likeliest(log_p, n_rows, rows):
 
 
 def accumulate_panel(
-    log_density, accumulate, X, sample_weight, given, start, stop, theta, common, XT, log_p, rows, scratch, S
+    log_density, accumulate, X, sample_weight, given, order, start, stop, theta, common, XT, log_p, rows, scratch, S
 ):
     """E-step over rows ``start .. stop``: write their moments into ``S`` and return their weighted log-likelihood.
 
-    Responsibilities are the posterior, or ``given[n_rows, K]`` where that is not empty.
+    Responsibilities are the posterior, or ``given[n_rows, K]`` where that is not empty. Where ``order`` is not empty it
+    says which of the panel's rows, counted from ``start``, takes the place of each.
     """
     block = XT.shape[1]
     total = 0.0
@@ -116,8 +155,14 @@ def accumulate_panel(
     for index in range((stop - start + block - 1) // block):
         first = start + index * block
         n_rows = min(block, stop - first)
-        load_block(X, first, n_rows, XT)
-        load_weights(sample_weight, first, n_rows, rows)
+        if order.shape[0] > 0:
+            gather_block(X, order, start, first, n_rows, XT)
+        else:
+            load_block(X, first, n_rows, XT)
+        if order.shape[0] > 0 and sample_weight.shape[0] > 0:
+            gather_weights(sample_weight, order, start, first, n_rows, rows)
+        else:
+            load_weights(sample_weight, first, n_rows, rows)
         if given.shape[0] > 0:
             load_responsibilities(given, first, n_rows, rows, log_p)
         else:

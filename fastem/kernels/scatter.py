@@ -7,12 +7,16 @@ row-major panels as in a matrix product, the lanes hold features, and nothing is
 from fastem.kernels.vectors import (
     add_lane_sums,
     add_lanes,
+    all_less,
     broadcast,
+    fill,
+    is_double,
     lane_sum,
     lanes,
     load,
     n_vectors,
     store,
+    truncate,
     wide,
     zero,
 )
@@ -199,7 +203,8 @@ def scatter_panels(n_features, block, n_rows, r, theta, k, scratch, S):
     panel = _panel_width(scratch)
     n_panels = (n_features + panel - 1) // panel
     end = scratch.shape[1] - width
-    n = 0
+    chosen = end - n_vectors(scratch, n_rows) * width
+    n = _choose_rows(n_rows, panel, r, k, chosen, scratch)
     for v in range(n_panels * panel // width):
         at = _vector_at(v, panel, block, scratch)
         if (v + 1) * width <= n_features:
@@ -209,13 +214,16 @@ def scatter_panels(n_features, block, n_rows, r, theta, k, scratch, S):
             for lane in range(n_features - v * width):
                 scratch[0, end + lane] = theta[k, 1 + v * width + lane]
             m = load(scratch, 0, end)
-        n = 0
-        for b in range(n_rows):
-            if r[k, b] != 0:
+        if n == n_rows:
+            for b in range(n):
                 x = load(scratch, 0, at + b * panel) - m
-                store(scratch, 1, at + n * panel, x)
-                store(scratch, 2, at + n * panel, broadcast(r, k, b) * x)
-                n += 1
+                store(scratch, 1, at + b * panel, x)
+                store(scratch, 2, at + b * panel, broadcast(r, k, b) * x)
+        else:
+            for b in range(n):
+                x = load(scratch, 0, at + truncate(scratch[1, chosen + b])) - m
+                store(scratch, 1, at + b * panel, x)
+                store(scratch, 2, at + b * panel, broadcast(scratch, 2, chosen + b) * x)
         _add_first(n, panel, at, n_features, k, v * width, scratch, S)
     n_columns = (n_features + width - 1) // width
     for tile in range((n_features + 7) // 8):
@@ -234,6 +242,35 @@ def scatter_panels(n_features, block, n_rows, r, theta, k, scratch, S):
         for column in range(v + 2 * n_pairs, n_columns):
             at_x = _vector_at(column, panel, block, scratch)
             _tile_8x1(n, panel, at_r, at_x, n_features, k, i, column * width, scratch, S)
+
+
+def _choose_rows(n_rows, panel, r, k, chosen, scratch):
+    """Count the rows with a responsibility; their places in a panel into ``scratch[1]``, it itself into ``scratch[2]``.
+
+    Nothing is written where all rows have one.
+    """
+    width = lanes(r)
+    count = n_vectors(r, n_rows)
+    n_full = 0
+    for v in range(n_rows // width):
+        if all_less(zero(r), load(r, k, v * width)):
+            n_full += 1
+    if n_full * width == n_rows:
+        return n_rows
+    # The smallest positive number.
+    least = fill(zero(r), 1e-45)
+    if is_double(least):
+        least = fill(zero(r), 5e-324)
+    n = 0
+    for v in range(count):
+        if all_less(load(r, k, v * width), least):
+            continue
+        for b in range(v * width, min((v + 1) * width, n_rows)):
+            if r[k, b] != 0:
+                scratch[1, chosen + n] = b * panel
+                scratch[2, chosen + n] = r[k, b]
+                n += 1
+    return n
 
 
 def _vector_at(v, panel, block, scratch):

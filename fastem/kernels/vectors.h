@@ -24,6 +24,9 @@ typedef FASTEM_REAL fastem_real;
 
 #if defined(__GNUC__) || defined(__clang__)
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 #if defined(FASTEM_VECTOR_BYTES)
 #elif defined(__AVX512F__)
 #define FASTEM_VECTOR_BYTES 64
@@ -135,6 +138,23 @@ static inline fastem_vec fastem_where_less(fastem_vec a, fastem_vec b, fastem_ve
   fastem_bits64 mask = (fastem_bits64)(a < b);
   return (fastem_vec)(((fastem_bits64)then & mask) | ((fastem_bits64)otherwise & ~mask));
 }
+/* One instruction and a test; from the lanes, GCC would go through memory. */
+static inline int fastem_all_less(fastem_vec a, fastem_vec b) {
+#if defined(__AVX512F__) && FASTEM_SIZE_OF(FASTEM_REAL) == 8
+  return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ) == 0xff;
+#elif defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ) == 0xffff;
+#elif defined(__AVX__) && FASTEM_SIZE_OF(FASTEM_REAL) == 8
+  return _mm256_movemask_pd((__m256d)(a < b)) == 0xf;
+#elif defined(__AVX__)
+  return _mm256_movemask_ps((__m256)(a < b)) == 0xff;
+#else
+  FASTEM_BITS less = (FASTEM_BITS)(a < b);
+  int all = 1;
+  for (int i = 0; i < FASTEM_N; i++) all &= less[i] != 0;
+  return all;
+#endif
+}
 static inline fastem_vec fastem_scale_exponent(fastem_vec value, fastem_vec shifted) {
   if (FASTEM_IS_DOUBLE) return (fastem_vec)((fastem_bits64)value + ((fastem_bits64)shifted << 52));
   return (fastem_vec)((fastem_bits32)value + ((fastem_bits32)shifted << 23));
@@ -166,6 +186,7 @@ static inline void fastem_add_lane_sums(double *p, fastem_vec a, fastem_vec b, f
 static inline fastem_vec fastem_where_less(fastem_vec a, fastem_vec b, fastem_vec then, fastem_vec otherwise) {
   return a < b ? then : otherwise;
 }
+static inline int fastem_all_less(fastem_vec a, fastem_vec b) { return a < b; }
 static inline fastem_vec fastem_scale_exponent(fastem_vec value, fastem_vec shifted) {
   double n = (double)shifted - (FASTEM_IS_DOUBLE ? 6755399441055744.0 : 12582912.0);
   return (fastem_real)ldexp((double)value, n > -2000 && n < 2000 ? (int)n : 0);

@@ -14,6 +14,7 @@ cdef extern from "vectors.h" nogil:
     vec fastem_splat(real)
     real lane_sum "fastem_lane_sum"(vec)
     vec maximum "fastem_maximum"(vec, vec)
+    bint all_less "fastem_all_less"(vec, vec)
     vec where_less "fastem_where_less"(vec, vec, vec, vec)
     vec scale_exponent "fastem_scale_exponent"(vec, vec)
     vec exponent "fastem_exponent"(vec)

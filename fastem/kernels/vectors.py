@@ -82,6 +82,11 @@ def maximum(a, b):
     return np.where(a < b, b, a)
 
 
+def all_less(a, b):
+    """Whether ``a < b`` in every lane; NaN is less than nothing."""
+    return bool(np.all(a < b))
+
+
 def where_less(a, b, then, otherwise):
     return np.where(a < b, then, otherwise)
 
