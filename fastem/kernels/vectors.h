@@ -22,7 +22,8 @@ typedef FASTEM_REAL fastem_real;
 #define FASTEM_SIZE_OF(type) FASTEM_SIZE_OF_(type)
 #define FASTEM_SIZE_OF_(type) FASTEM_SIZE_OF_##type
 
-#if defined(__GNUC__) || defined(__clang__)
+/* FASTEM_NO_VECTORS tries what other compilers take. */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(FASTEM_NO_VECTORS)
 
 #if defined(__AVX__)
 #include <immintrin.h>
@@ -183,6 +184,7 @@ static inline fastem_real fastem_lane_sum(fastem_vec v) { return v; }
 static inline void fastem_add_lane_sums(double *p, fastem_vec a, fastem_vec b, fastem_vec c, fastem_vec d) {
   p[0] += a, p[1] += b, p[2] += c, p[3] += d;
 }
+static inline void fastem_add_lanes(double *p, fastem_vec v) { *p += v; }
 static inline fastem_vec fastem_where_less(fastem_vec a, fastem_vec b, fastem_vec then, fastem_vec otherwise) {
   return a < b ? then : otherwise;
 }
