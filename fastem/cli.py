@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 COVARIANCES = ("full", "tied", "diag", "spherical")
 CRITERIA = ("bic", "aic", "icl")
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+ACCELERATIONS = ("auto", "squarem", "anderson")
+STOPPING_RULES = ("change", "aitken")
 ENGINES = ("auto", "numba", "cython", "numpy", "python")
 MODEL_ENDINGS = (".json", ".npz")
 
@@ -130,6 +132,9 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_option("--tol", type=float, default=1e-5, metavar="X",
                help="stop when the mean log-likelihood of a row changes by less (default: %(default)s)")  # fmt: skip
     add_option("--max-iter", type=_at_least(1), default=1000, metavar="N", help="iterations (default: %(default)s)")
+    add_option("--accelerate", choices=ACCELERATIONS, help="extrapolate between steps (default: plain EM)")
+    add_option("--stopping", choices=STOPPING_RULES, default="change",
+               help="what --tol bounds: change, or distance to the limit (default: %(default)s)")  # fmt: skip
     add_option("--reg-covar", type=float, default=1e-6, metavar="X",
                help="added to variances, in squared units of the data (default: %(default)s)")  # fmt: skip
     add_option("--engine", choices=ENGINES, default="auto", help="what runs the passes (default: %(default)s)")
@@ -229,6 +234,8 @@ def _select(args: Any, table: Table) -> SelectionTable:
             init_params=args.init,
             tol=args.tol,
             max_iter=args.max_iter,
+            accelerate=args.accelerate,
+            stopping=args.stopping,
             reg_covar=args.reg_covar,
             engine=args.engine,
             n_threads=args.threads,

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastem import em
+from fastem.acceleration import Acceleration, accelerated, check_acceleration
 from fastem.data.arrays import as_rows, as_weights, rough_centre
-from fastem.em import Callback, EMResult, OnInterrupt
+from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
 from fastem.families import FAMILIES, Family, Params
@@ -123,6 +124,8 @@ def fit(
     callbacks: Callback | Sequence[Callback] = (),
     on_interrupt: OnInterrupt = "raise",
     previous: float = -np.inf,
+    accelerate: Acceleration | None = None,
+    stopping: Stopping = "change",
 ) -> FitResult:
     """Fit a mixture by expectation-maximization.
 
@@ -143,6 +146,7 @@ def fit(
     tol : float
         Stop when the mean log-likelihood of a row changes by less.
     max_iter : int
+        Passes over the rows of a start at most.
     n_init : int
         Number of starts that a method makes; the one of the highest likelihood is kept.
     random_state : int, RandomState or None
@@ -155,6 +159,12 @@ def fit(
         Whether Ctrl-C raises, or ends the fit with the best parameters so far.
     previous : float
         Mean log-likelihood that the first iteration's change is measured from, for a fit that goes on.
+    accelerate : {None, "auto", "squarem", "anderson"}
+        Extrapolation between EM steps, guarded by the likelihood (:mod:`fastem.acceleration`); None is EM itself, and
+        "auto" is "anderson". A family of your own needs ``to_vector``, ``from_vector`` and ``expected_log_likelihood``.
+    stopping : {"change", "aitken"}
+        What ``tol`` bounds: the change by an EM step, or the distance to where the log-likelihood is heading
+        (:func:`fastem.em.aitken_limit`).
 
     Returns
     -------
@@ -178,7 +188,8 @@ def fit(
         if family not in FAMILIES:
             raise ValueError(f"family must be one of {tuple(FAMILIES)} or a Family, but got {family!r}")
         family = FAMILIES[family]()
-    _check_options(n_components, tol, max_iter, n_init, on_interrupt)
+    _check_options(n_components, tol, max_iter, n_init, on_interrupt, stopping)
+    check_acceleration(accelerate, family)
     family.check_data(X)
     if len(X) < n_components:
         raise ValueError(
@@ -204,7 +215,7 @@ def fit(
 
     def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
         return em.run(
-            passes.of_one_run(),
+            passes.of_one_run() if accelerate is None else _quietly(passes.of_one_run()),
             family.update,
             starts[index],
             tol=tol,
@@ -213,6 +224,8 @@ def fit(
             start=index,
             callbacks=(*callbacks, *stop),
             on_interrupt=on_interrupt,
+            stopping=stopping,
+            steps=accelerated(accelerate, family, tol, stopping, previous),
         )
 
     outcomes = run_starts(run_one, starts, side_by_side, on_interrupt)
@@ -221,7 +234,17 @@ def fit(
     return FitResult(family, best.params, best, reached, runner.name)
 
 
-def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_interrupt: Any) -> None:
+def _quietly(accumulate: Callable[[Params], Stats]) -> Callable[[Params], Stats]:
+    """Without NumPy's warnings: an extrapolated point that is too far off overflows, and is rejected."""
+
+    def quiet(params: Params) -> Stats:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return accumulate(params)
+
+    return quiet
+
+
+def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_interrupt: Any, stopping: Any) -> None:
     for name, value, least in (("n_components", n_components, 1), ("max_iter", max_iter, 0), ("n_init", n_init, 1)):
         if not isinstance(value, Integral) or int(value) < least:
             raise ValueError(f"{name} must be an integer of at least {least}, but got {value!r}")
@@ -229,6 +252,8 @@ def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_i
         raise ValueError(f"tol must be a number of at least 0, but got {tol!r}")
     if on_interrupt not in ("raise", "keep"):
         raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
+    if stopping not in STOPPING_RULES:
+        raise ValueError(f"stopping must be one of {STOPPING_RULES}, but got {stopping!r}")
 
 
 def _check_starts(starts: Sequence[Params], family: Family[Any], shape: tuple[int, int]) -> list[Params]:

@@ -106,7 +106,8 @@ class ProgressLine:
         if self._last is None or iteration.start != self._last.start:
             self._print_last()
             self._changes, self._first = [], iteration.seconds
-        self._changes.append(iteration.change)
+        # A pass whose point was rejected changes nothing, and says nothing of the rate.
+        self._changes.append(iteration.change or math.nan)
         self._last, self._printed = iteration, False
         if self._live is not None:
             self._live.update(self._text(self._line(iteration)))
@@ -137,7 +138,7 @@ class ProgressLine:
         return line
 
     def _state(self, iteration: Iteration) -> str:
-        if abs(iteration.change) < self.tol:
+        if iteration.converged:
             return "converged"
         done = iteration.iteration
         if done >= self.max_iter:

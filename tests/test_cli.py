@@ -419,6 +419,8 @@ def test_the_help_is_quick(run):
 
 
 def test_lists_of_the_help_are_those_of_the_library():
+    from fastem.acceleration import ACCELERATIONS
+    from fastem.em import STOPPING_RULES
     from fastem.engines import ENGINES
     from fastem.families.gaussian import COVARIANCE_TYPES
     from fastem.init import START_METHODS
@@ -427,4 +429,5 @@ def test_lists_of_the_help_are_those_of_the_library():
     assert tuple(cli.COVARIANCES) == tuple(COVARIANCE_TYPES)
     assert set(cli.STARTS) == set(START_METHODS)
     assert cli.CRITERIA == CRITERIA
+    assert (cli.ACCELERATIONS, cli.STOPPING_RULES) == (ACCELERATIONS, STOPPING_RULES)
     assert ("auto", *ENGINES) == cli.ENGINES

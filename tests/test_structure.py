@@ -19,7 +19,7 @@ FLOORS = [
     {"families"},
     {"engines", "em"},
     {"data"},
-    {"init", "mixture", "restarts"},
+    {"acceleration", "init", "mixture", "restarts"},
     {"fitting", "persistence", "progress"},
     {"plotting"},
     {"estimators"},

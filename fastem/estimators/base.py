@@ -14,7 +14,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastem.acceleration import ACCELERATIONS
 from fastem.data.arrays import as_weights
+from fastem.em import STOPPING_RULES
 from fastem.engines import ENGINES, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
 from fastem.families import Family, Params
@@ -47,6 +49,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "callbacks": ["array-like", callable, None],
         "on_interrupt": [StrOptions({"raise", "keep"})],
+        "accelerate": [StrOptions(set(ACCELERATIONS)), None],
+        "stopping": [StrOptions(set(STOPPING_RULES))],
     }
 
     @abstractmethod
@@ -140,6 +144,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 callbacks=[*self._callbacks(), *progress.callbacks],
                 on_interrupt=self.on_interrupt,
                 previous=self.lower_bound_ if goes_on else -np.inf,
+                accelerate=self.accelerate,
+                stopping=self.stopping,
             )
         self._set_result(result, X.dtype)
         if not self.converged_ and not result.run.interrupted and self.max_iter > 0:

@@ -21,7 +21,7 @@ class GaussianMixture(BaseMixture):
     """Mixture of Gaussians, fitted by expectation-maximization on compiled kernels.
 
     Parameters, methods and fitted attributes are those of ``sklearn.mixture.GaussianMixture``, with the same meaning;
-    code that imports it from there runs unchanged. The last four parameters are additions.
+    code that imports it from there runs unchanged. The last six parameters are additions.
 
     Parameters
     ----------
@@ -61,6 +61,12 @@ class GaussianMixture(BaseMixture):
     on_interrupt : {"raise", "keep"}, default="raise"
         What Ctrl-C does: raise KeyboardInterrupt, or end the fit with the best parameters so far
         (``converged_ = False``).
+    accelerate : {None, "auto", "squarem", "anderson"}, default=None
+        Extrapolation between EM steps, which needs fewer passes where EM is slow. No point is taken whose likelihood
+        falls. None is EM itself, step by step that of scikit-learn; "auto" is "anderson".
+    stopping : {"change", "aitken"}, default="change"
+        What ``tol`` bounds: the change by an EM step, or the distance to the limit that is estimated for the mean
+        log-likelihood, of which slow steps may still be far.
 
     Attributes
     ----------
@@ -72,7 +78,7 @@ class GaussianMixture(BaseMixture):
         upper-triangular with ``P @ P.T = precision``.
     converged_ : bool
     n_iter_ : int
-        Iterations of the best start.
+        Iterations of the best start: passes over the rows, with those to points that acceleration then rejected.
     lower_bound_ : float
         Mean log-likelihood of a row in the last E-step of the best start.
     lower_bounds_ : list of float
@@ -80,7 +86,8 @@ class GaussianMixture(BaseMixture):
     init_lower_bounds_ : list of float
         What each of the starts reached.
     history_ : dict of ndarray
-        ``lower_bound``, ``weights`` and ``seconds`` by iteration.
+        ``lower_bound``, ``weights``, ``seconds`` and ``limit`` by iteration; ``limit`` is the estimate of where
+        ``lower_bound`` is heading, NaN where there is none.
     engine_ : str
         The engine that ran.
     n_features_in_ : int
@@ -136,6 +143,8 @@ class GaussianMixture(BaseMixture):
         n_threads: int | None = None,
         callbacks: Any = None,
         on_interrupt: str = "raise",
+        accelerate: str | None = None,
+        stopping: str = "change",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -155,6 +164,8 @@ class GaussianMixture(BaseMixture):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.on_interrupt = on_interrupt
+        self.accelerate = accelerate
+        self.stopping = stopping
 
     @classmethod
     def from_parameters(

@@ -24,7 +24,7 @@ class PoissonMixture(BaseMixture):
     weights_init : array-like of shape (n_components,), optional
     rates_init : array-like of shape (n_components, n_features), optional
         Starting rates; with weights and rates given no start is searched.
-    engine, n_threads, callbacks, on_interrupt
+    engine, n_threads, callbacks, on_interrupt, accelerate, stopping
         As in :class:`GaussianMixture`.
 
     Attributes
@@ -77,6 +77,8 @@ class PoissonMixture(BaseMixture):
         n_threads: int | None = None,
         callbacks: Any = None,
         on_interrupt: str = "raise",
+        accelerate: str | None = None,
+        stopping: str = "change",
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -93,6 +95,8 @@ class PoissonMixture(BaseMixture):
         self.n_threads = n_threads
         self.callbacks = callbacks
         self.on_interrupt = on_interrupt
+        self.accelerate = accelerate
+        self.stopping = stopping
 
     @classmethod
     def from_parameters(cls, weights: Any, rates: Any, **options: Any) -> PoissonMixture:

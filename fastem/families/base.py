@@ -95,6 +95,30 @@ class Family(ABC, Generic[P]):
         """Whether most components are ruled out for most rows, so that rows of one component should stand together."""
         return False
 
+    # What acceleration needs, and nothing else does.
+
+    def expected_log_likelihood(self, stats: Stats, params: P) -> float:
+        """``Q(params)`` of the E-step that gave ``stats``: the M-step's objective, up to a constant of the rows."""
+        raise NotImplementedError(f"{type(self).__name__} has no expected_log_likelihood")
+
+    def to_vector(self, params: P, like: P) -> np.ndarray:
+        """Unconstrained coordinates of ``params``, a vector whose length depends on K and D alone.
+
+        At ``like`` they are near to orthonormal in the information of the complete data, so that one unit of any of
+        them is as far: the same whatever the units of the features are.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no to_vector")
+
+    def from_vector(self, vector: np.ndarray, like: P) -> P:
+        """The parameters of ``to_vector(params, like)``.
+
+        Raises
+        ------
+        DegenerateComponentError
+            If they are not those of distributions that an M-step could give.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no from_vector")
+
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments that make this family again; families are dataclasses."""
         return asdict(self)  # type: ignore[call-overload]
@@ -132,6 +156,25 @@ def scratch_shape(n_features: int, block: int) -> tuple[int, int]:
     """Working memory of the kernels for a block: three copies of it in whole vectors, and room at their ends."""
     padded = (n_features + 15) // 16 * 16
     return 3, (padded + 1) * block + 32
+
+
+def weights_to_vector(weights: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Coordinates of weights: centred logarithms, in the information's unit ``1 / sqrt(like)``; not finite for a 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(weights / like)
+        return np.sqrt(like) * (logs - like @ logs)
+
+
+def weights_from_vector(vector: np.ndarray, like: np.ndarray) -> np.ndarray:
+    logs = vector / np.sqrt(like)
+    weights = like * np.exp(logs - logs.max())
+    return weights / weights.sum()
+
+
+def weighted_logs(masses: np.ndarray, weights: np.ndarray) -> float:
+    """``sum_k mass_k log w_k``, where an empty component adds nothing."""
+    there = masses > 0
+    return float(masses[there] @ np.log(weights[there]))
 
 
 def component_masses(stats: Stats) -> np.ndarray:

@@ -17,6 +17,9 @@ from fastem.families.base import (
     component_masses,
     component_means,
     component_weights,
+    weighted_logs,
+    weights_from_vector,
+    weights_to_vector,
 )
 from fastem.families.screening import Screening, find_screening
 from fastem.kernels import gaussian as kernels
@@ -264,6 +267,81 @@ class Gaussian(Family[GaussianParams]):
             f"features are constant or collinear. Try fewer components, a larger reg_covar (now {self.reg_covar:g}, in "
             "squared units of the data), scaling the features, or another start (init_params, random_state, n_init)."
         )
+
+    def expected_log_likelihood(self, stats: Stats, params: GaussianParams) -> float:
+        factor = params.precisions_cholesky
+        if self.covariance_type == "tied":
+            assert stats.shared is not None
+            # Of all rows about one centre: S2 - sum (s1 e' + e s1' - mass e e') with e = mean - centre.
+            shared = stats.shared
+            first = stats.first + stats.mass[:, None] * (stats.origin - shared.origin)
+            offset = params.means - shared.origin
+            cross = (first - 0.5 * stats.mass[:, None] * offset).T @ offset
+            squares = np.sum((factor @ factor.T) * (shared.second[0] - cross - cross.T))
+        else:
+            second = stats.recenter(params.means).second
+            if self.covariance_type == "full":
+                squares = np.sum((factor @ factor.transpose(0, 2, 1)) * second)
+            else:
+                squares = np.sum(factor.reshape(len(factor), -1) ** 2 * second)
+        determinants = stats.mass @ np.broadcast_to(self._log_determinant(params), stats.mass.shape)
+        return float(weighted_logs(stats.mass, params.weights) + determinants - 0.5 * squares)
+
+    def to_vector(self, params: GaussianParams, like: GaussianParams) -> np.ndarray:
+        """Logarithms of the weights, means, and Cholesky factors of the precisions with logarithms of the diagonal."""
+        share, unit = self._units(like)
+        shift = params.means - like.means
+        factor = params.precisions_cholesky
+        if self.covariance_type in ("full", "tied"):
+            means = (shift[:, None, :] @ unit)[:, 0]
+            relative = np.linalg.solve(unit, factor)
+            diagonal = np.arange(relative.shape[-1])
+            logs = relative[..., diagonal, diagonal]
+            rows, columns = np.triu_indices(relative.shape[-1], 1)
+            above = relative[..., rows, columns]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                scale = np.concatenate([np.sqrt(2) * np.log(logs), above], axis=-1)
+        else:
+            per_feature = unit.reshape(len(unit), -1)
+            means = shift * per_feature
+            with np.errstate(invalid="ignore", divide="ignore"):
+                scale = np.sqrt(2.0 * shift.size / factor.size) * np.log(factor / unit).reshape(len(unit), -1)
+        scale = scale if self.covariance_type == "tied" else share * scale
+        return np.concatenate([weights_to_vector(params.weights, like.weights), (share * means).ravel(), scale.ravel()])
+
+    def from_vector(self, vector: np.ndarray, like: GaussianParams) -> GaussianParams:
+        n_components, n_features = like.means.shape
+        share, unit = self._units(like)
+        weights, means, scale = np.split(vector, [n_components, n_components * (1 + n_features)])
+        with np.errstate(all="ignore"):
+            weights = weights_from_vector(weights, like.weights)
+            means = means.reshape(n_components, n_features) / share
+            if self.covariance_type in ("full", "tied"):
+                scale = scale if self.covariance_type == "tied" else scale.reshape(n_components, -1) / share
+                relative = np.zeros(unit.shape)
+                rows, columns = np.triu_indices(n_features, 1)
+                relative[..., rows, columns] = scale[..., n_features:]
+                diagonal = np.arange(n_features)
+                relative[..., diagonal, diagonal] = np.exp(scale[..., :n_features] / np.sqrt(2))
+                means = like.means + np.linalg.solve(np.swapaxes(unit, -1, -2), means[..., None])[..., 0]
+                factor = unit @ relative
+                root = np.linalg.inv(factor) if np.isfinite(factor).all() else np.full(factor.shape, np.nan)
+                covariances = np.swapaxes(root, -1, -2) @ root
+                variances = covariances[..., diagonal, diagonal]
+            else:
+                means = like.means + means / unit.reshape(n_components, -1)
+                scale = scale.reshape(n_components, -1) / share / np.sqrt(2.0 * like.means.size / unit.size)
+                factor = unit * np.exp(scale).reshape(unit.shape)
+                variances = covariances = 1 / factor**2
+        if not np.isfinite(vector).all() or not np.isfinite(means).all() or not np.isfinite(covariances).all():
+            raise DegenerateComponentError("the vector is not that of Gaussian components: it is not finite")
+        if not (variances > self.reg_covar).all():
+            raise DegenerateComponentError(f"the vector has a variance of reg_covar = {self.reg_covar:g} or less")
+        return GaussianParams(weights, means, covariances, factor)
+
+    def _units(self, like: GaussianParams) -> tuple[np.ndarray, np.ndarray]:
+        """Square roots of the weights (K, 1), and the precision factors, which are one unit of the coordinates."""
+        return np.sqrt(like.weights)[:, None], like.precisions_cholesky
 
     def sample(self, params: GaussianParams, component: int, n_samples: int, rng: Any) -> np.ndarray:
         mean = params.means[component]

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from fastem.families.base import (
+    DegenerateComponentError,
     Family,
     Packed,
     Params,
     component_means,
     component_weights,
+    weighted_logs,
+    weights_from_vector,
+    weights_to_vector,
 )
 from fastem.kernels import poisson as kernels
 from fastem.stats import Stats
@@ -78,6 +82,27 @@ class Poisson(Family[PoissonParams]):
     def make_params(self, weights: np.ndarray, rates: np.ndarray) -> PoissonParams:
         """Parameters of given rates, which are kept just above 0 so that their logarithm is finite."""
         return PoissonParams(weights, np.maximum(rates, np.finfo(np.float32).tiny))
+
+    def expected_log_likelihood(self, stats: Stats, params: PoissonParams) -> float:
+        counts = stats.first + stats.mass[:, None] * stats.origin
+        expected = stats.mass @ params.rates.sum(axis=1)
+        return float(weighted_logs(stats.mass, params.weights) + np.sum(counts * np.log(params.rates)) - expected)
+
+    def to_vector(self, params: PoissonParams, like: PoissonParams) -> np.ndarray:
+        """Logarithms of the weights and of the rates."""
+        unit = np.sqrt(like.weights[:, None] * like.rates)
+        rates = unit * np.log(params.rates / like.rates)
+        return np.concatenate([weights_to_vector(params.weights, like.weights), rates.ravel()])
+
+    def from_vector(self, vector: np.ndarray, like: PoissonParams) -> PoissonParams:
+        n_components = len(like.weights)
+        unit = np.sqrt(like.weights[:, None] * like.rates)
+        with np.errstate(all="ignore"):
+            weights = weights_from_vector(vector[:n_components], like.weights)
+            rates = like.rates * np.exp(vector[n_components:].reshape(unit.shape) / unit)
+        if not np.isfinite(vector).all() or not np.isfinite(rates).all():
+            raise DegenerateComponentError("the vector is not that of Poisson components: it is not finite")
+        return self.make_params(weights, rates)
 
     def sample(self, params: PoissonParams, component: int, n_samples: int, rng: Any) -> np.ndarray:
         return rng.poisson(params.rates[component], size=(n_samples, params.rates.shape[1])).astype(np.float64)
