@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -169,17 +170,18 @@ def fit(
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     runner = choose_engine(engine, work * max_iter * n_starts)
     if isinstance(start, str):
-        rng = _random_state(random_state)
+        with _random_state(random_state) as rng:
 
-        def find_start() -> Params:
-            found = start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads)
-            return found if amend is None else amend(found)
+            def find_start() -> Params:
+                found = start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads)
+                return found if amend is None else amend(found)
 
-        starts: list[Any] = [attempt(find_start) for _ in range(n_init)]
+            starts: list[Any] = [attempt(find_start) for _ in range(n_init)]
     else:
         starts = _check_starts([start] if isinstance(start, Params) else start, family, (n_components, X.shape[1]))
-    threads = resolve_threads(n_threads, np.inf)
-    side_by_side = min(threads, len(starts)) if work < _SIDE_BY_SIDE_WORK and not callbacks else 1
+    side_by_side = 1
+    if len(starts) > 1 and work < _SIDE_BY_SIDE_WORK and not callbacks:
+        side_by_side = min(resolve_threads(n_threads, np.inf), len(starts))
     passes = Passes(family, X, sample_weight, runner, n_threads if side_by_side == 1 else 1)
 
     def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
@@ -227,12 +229,24 @@ def _check_starts(starts: Sequence[Params], family: Family[Any], shape: tuple[in
     return list(starts)
 
 
-def _random_state(seed: Any) -> np.random.RandomState:
+# A new generator takes as long as a small fit; a used one is seeded anew in a tenth of that.
+_used_generators: list[np.random.RandomState] = []
+
+
+@contextmanager
+def _random_state(seed: Any) -> Iterator[np.random.RandomState]:
     """As scikit-learn reads ``random_state``: None is NumPy's global generator."""
     if seed is None:
-        return np.random.mtrand._rand
-    if isinstance(seed, np.random.RandomState):
-        return seed
-    if isinstance(seed, Integral):
-        return np.random.RandomState(int(seed))
-    raise ValueError(f"random_state must be an integer, a numpy.random.RandomState or None, but got {seed!r}")
+        yield np.random.mtrand._rand
+    elif isinstance(seed, np.random.RandomState):
+        yield seed
+    elif isinstance(seed, Integral):
+        try:
+            rng = _used_generators.pop()
+            rng.seed(int(seed))
+        except IndexError:
+            rng = np.random.RandomState(int(seed))
+        yield rng
+        _used_generators.append(rng)
+    else:
+        raise ValueError(f"random_state must be an integer, a numpy.random.RandomState or None, but got {seed!r}")

@@ -9,6 +9,14 @@ import numpy as np
 _CHUNK_VALUES = 2**20
 
 
+_REALS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def is_plain(X: Any) -> bool:
+    """Whether ``X`` is what an engine takes: an array of shape (n_samples, n_features), float32 or float64, not empty."""
+    return type(X) is np.ndarray and X.ndim == 2 and X.dtype in _REALS and X.size > 0
+
+
 def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:
     """``X`` as a 2-D array of float32 or float64, the same memory where it is one already.
 
@@ -17,7 +25,15 @@ def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:
     ValueError
         If it is not a table of finite numbers with at least one row and column.
     """
-    X = np.asarray(X)
+    if not is_plain(X):
+        X = _converted(np.asarray(X))
+    if n_features is not None and X.shape[1] != n_features:
+        raise ValueError(f"X has {X.shape[1]} features, but the model was made for {n_features}")
+    check_finite(X)
+    return X
+
+
+def _converted(X: np.ndarray) -> np.ndarray:
     if X.ndim != 2:
         raise ValueError(
             f"Expected 2D array (n_samples, n_features), got {X.ndim}D array of shape {X.shape} instead; reshape one "
@@ -29,9 +45,6 @@ def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:
         if X.dtype.kind not in "fiub":
             raise ValueError(f"X must hold numbers, but its dtype is {X.dtype}")
         X = X.astype(np.float64)
-    if n_features is not None and X.shape[1] != n_features:
-        raise ValueError(f"X has {X.shape[1]} features, but the model was made for {n_features}")
-    check_finite(X)
     return X
 
 

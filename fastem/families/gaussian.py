@@ -15,8 +15,6 @@ from fastem.families.base import (
     Packed,
     Params,
     component_masses,
-    component_means,
-    component_weights,
 )
 from fastem.kernels import gaussian as kernels
 from fastem.stats import Stats
@@ -24,6 +22,15 @@ from fastem.stats import Stats
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
 _LOG_2PI = float(np.log(2 * np.pi))
+_SQRT_HALF = 0.5**0.5
+# One variance a component is a diagonal of equal entries: no kernel of its own.
+_LOG_DENSITIES: dict[str, Callable[..., None]] = {
+    "full": kernels.full_log_density,
+    "tied": kernels.tied_log_density,
+    "diag": kernels.diag_log_density,
+    "spherical": kernels.diag_log_density,
+}
+_MOMENTS = {"full": "full", "tied": "first", "diag": "diag", "spherical": "diag"}
 
 # A tied covariance is the difference of two moments about one point; rounding leaves this share of them.
 _ROUNDING = 1e-14
@@ -77,17 +84,11 @@ class Gaussian(Family[GaussianParams]):
 
     @property
     def log_density_kernel(self) -> Callable[..., None]:  # type: ignore[override]
-        # One variance a component is a diagonal of equal entries: no kernel of its own.
-        return {
-            "full": kernels.full_log_density,
-            "tied": kernels.tied_log_density,
-            "diag": kernels.diag_log_density,
-            "spherical": kernels.diag_log_density,
-        }[self.covariance_type]
+        return _LOG_DENSITIES[self.covariance_type]
 
     @property
     def moments(self) -> Any:  # type: ignore[override]
-        return {"full": "full", "tied": "first", "diag": "diag", "spherical": "diag"}[self.covariance_type]
+        return _MOMENTS[self.covariance_type]
 
     @property
     def shared_moments(self) -> Any:  # type: ignore[override]
@@ -128,7 +129,7 @@ class Gaussian(Family[GaussianParams]):
         n_features = params.means.shape[1]
         factor = params.precisions_cholesky
         if self.covariance_type == "full":
-            return np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+            return np.log(factor.reshape(len(factor), -1)[:, :: n_features + 1]).sum(axis=1)
         if self.covariance_type == "tied":
             return np.log(np.diagonal(factor)).sum(keepdims=True)
         if self.covariance_type == "diag":
@@ -137,12 +138,13 @@ class Gaussian(Family[GaussianParams]):
 
     def pack(self, params: GaussianParams, dtype: np.dtype[Any]) -> Packed:
         n_components, n_features = params.means.shape
-        with np.errstate(divide="ignore"):
-            constant = np.log(params.weights) + self._log_determinant(params) - 0.5 * n_features * _LOG_2PI
-        factor = params.precisions_cholesky * np.sqrt(0.5)
-        common = np.zeros(0)
+        constant = _log(params.weights)
+        constant += self._log_determinant(params)
+        constant -= 0.5 * n_features * _LOG_2PI
+        factor = params.precisions_cholesky * _SQRT_HALF
+        common = np.empty(0)
         if self.covariance_type == "full":
-            rows = factor.reshape(n_components, -1)[:, _tile_order(n_features)]
+            rows = factor.reshape(n_components, -1).take(_tile_order(n_features), axis=1)
         elif self.covariance_type == "tied":
             centre = params.weights @ params.means
             common = np.concatenate([centre, factor.ravel()])
@@ -151,11 +153,11 @@ class Gaussian(Family[GaussianParams]):
             rows = factor
         else:
             rows = np.repeat(factor[:, None], n_features, axis=1)
-        theta = np.concatenate([constant[:, None], params.means, rows], axis=1)
-        return Packed(
-            np.ascontiguousarray(theta, dtype=dtype),
-            np.ascontiguousarray(common, dtype=dtype),
-        )
+        theta = np.empty((n_components, 1 + n_features + rows.shape[1]), dtype=dtype)
+        theta[:, 0] = constant
+        theta[:, 1 : 1 + n_features] = params.means
+        theta[:, 1 + n_features :] = rows
+        return Packed(theta, common.astype(dtype, copy=False))
 
     def log_density(self, X: np.ndarray, params: GaussianParams) -> np.ndarray:
         n_components, n_features = params.means.shape
@@ -173,12 +175,13 @@ class Gaussian(Family[GaussianParams]):
         return self._log_determinant(params) - 0.5 * (n_features * _LOG_2PI + squares)
 
     def update(self, stats: Stats) -> GaussianParams:
-        means = component_means(stats)
-        return self.make_params(component_weights(stats), means, self._covariances(stats, means))
-
-    def _covariances(self, stats: Stats, means: np.ndarray) -> np.ndarray:
-        """Covariances of the moments: ``S2 / N - s s'`` with the shift ``s`` of the mean from the origin."""
         masses = component_masses(stats)
+        shift = stats.first / masses[:, None]
+        means = stats.origin + shift
+        return self.make_params(masses / masses.sum(), means, self._covariances(stats, masses, shift, means))
+
+    def _covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, means: np.ndarray) -> np.ndarray:
+        """Covariances of the moments: ``S2 / N - s s'`` with the shift ``s`` of the mean from the origin."""
         n_features = means.shape[1]
         if self.covariance_type == "tied":
             if stats.shared is None:
@@ -192,10 +195,10 @@ class Gaussian(Family[GaussianParams]):
             tied[np.diag_indices(n_features)] *= np.diagonal(tied) > noise
             tied[np.diag_indices(n_features)] += self.reg_covar
             return tied
-        shift = stats.first / masses[:, None]
         if self.covariance_type == "full":
-            full = stats.second / masses[:, None, None] - shift[:, :, None] * shift[:, None, :]
-            full[:, np.arange(n_features), np.arange(n_features)] += self.reg_covar
+            full = stats.second / masses[:, None, None]
+            full -= shift[:, :, None] * shift[:, None, :]
+            full.reshape(len(full), -1)[:, :: n_features + 1] += self.reg_covar
             return full
         diag = stats.second / masses[:, None] - shift**2 + self.reg_covar
         return diag if self.covariance_type == "diag" else diag.mean(axis=1)
@@ -209,9 +212,9 @@ class Gaussian(Family[GaussianParams]):
             If a covariance is not positive definite.
         """
         if self.covariance_type == "full":
-            factor = np.stack([self._factor(c, f"component {k}") for k, c in enumerate(covariances)])
+            factor = self._factors(covariances)
         elif self.covariance_type == "tied":
-            factor = self._factor(covariances, "all components")
+            factor = self._factors(covariances[None])[0]
         else:
             bad = np.flatnonzero(~(covariances.reshape(len(means), -1) > 0).all(axis=1))
             if bad.size:
@@ -225,21 +228,29 @@ class Gaussian(Family[GaussianParams]):
             return self.make_params(weights, means, 1 / precisions)
         return self.make_params(weights, means, np.linalg.inv(precisions))
 
-    def _factor(self, covariance: np.ndarray, whose: str) -> np.ndarray:
-        """Upper-triangular ``P`` with ``P P' = covariance^-1``: the transposed inverse of the Cholesky factor."""
-        from scipy.linalg import lapack
-
-        if not np.isfinite(covariance).all():
+    def _factors(self, covariances: np.ndarray) -> np.ndarray:
+        """Upper-triangular ``P`` with ``P P' = covariance^-1`` for each: the inverse of the upper Cholesky factor."""
+        cholesky, invert = _lapack()
+        factors = np.empty(covariances.shape)
+        for k, covariance in enumerate(covariances):
+            # The transposed view is what LAPACK takes without a copy.
+            upper, failed = cholesky(covariance.T, lower=0, clean=1)
+            if failed == 0:
+                factors[k], failed = invert(upper, lower=0, overwrite_c=1)
+            if failed != 0:
+                factors[k] = np.nan
+        # A covariance that is not finite leaves NaN, or a diagonal entry of 0.
+        diagonals = factors.reshape(len(factors), -1)[:, :: factors.shape[1] + 1]
+        if not (np.isfinite(factors).all() and diagonals.all()):
+            k = int(np.flatnonzero(~(np.isfinite(factors).all(axis=(1, 2)) & diagonals.all(axis=1)))[0])
+            whose = "all components" if self.covariance_type == "tied" else f"component {k}"
+            if np.isfinite(covariances[k]).all():
+                raise DegenerateComponentError(self._collapse(whose))
             raise DegenerateComponentError(
                 f"the covariance of {whose} is not finite: values of the data are too large to be squared. Scale the "
                 "features, or use float64."
             )
-        lower, failed = lapack.dpotrf(np.ascontiguousarray(covariance, dtype=np.float64), lower=1, clean=1)
-        if failed == 0:
-            lower, failed = lapack.dtrtri(lower, lower=1)
-        if failed != 0 or not np.isfinite(lower).all():
-            raise DegenerateComponentError(self._collapse(whose))
-        return np.ascontiguousarray(lower.T)
+        return factors
 
     def _collapse(self, whose: str) -> str:
         return (
@@ -255,6 +266,19 @@ class Gaussian(Family[GaussianParams]):
             return rng.multivariate_normal(mean, covariance, n_samples)
         deviation = np.sqrt(params.covariances[component])
         return mean + rng.standard_normal(size=(n_samples, mean.shape[0])) * deviation
+
+
+def _log(weights: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(weights)
+
+
+@cache
+def _lapack() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Cholesky factor and triangular inverse; SciPy is imported where they are needed."""
+    from scipy.linalg import lapack
+
+    return lapack.dpotrf, lapack.dtrtri
 
 
 @cache

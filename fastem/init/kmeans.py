@@ -87,32 +87,47 @@ def kmeans(
     X : ndarray of shape (n_samples, n_features), float64
     sample_weight : ndarray of shape (n_samples,), optional
         Positive.
+    """
+    middle = column_means(X)
+    centred = X - middle
+    variance = float(np.vdot(centred, centred)) / X.size
+    weights = np.full(n_clusters, 1 / n_clusters)
+    means = X[seed_rows(centred, n_clusters, rng, sample_weight)]
+    centres = Centres(weights, means, _SHARPNESS / variance if variance > 0 else 1.0)
+    return lloyd(X, centres, engine, sample_weight, n_threads)
+
+
+def lloyd(
+    X: np.ndarray,
+    centres: Centres,
+    engine: Engine,
+    sample_weight: np.ndarray | None = None,
+    n_threads: int | None = None,
+) -> Centres:
+    """Lloyd's iterations from ``centres``; a cluster without rows starts again from a row that is far from its centre.
 
     References
     ----------
-    Lloyd (1982), Least squares quantization in PCM. A cluster without rows starts again from the row farthest from its
-    centre.
+    Lloyd (1982), Least squares quantization in PCM.
     """
-    middle = X.mean(axis=0)
-    centred = X - middle
-    variance = float(np.einsum("ij,ij->", centred, centred)) / X.size
-    means = X[seed_rows(centred, n_clusters, rng, sample_weight)]
-    precision = _SHARPNESS / variance if variance > 0 else 1.0
-    weights = np.full(n_clusters, 1 / n_clusters)
     clusters = Clusters()
+    tol = _TOL * _SHARPNESS / centres.precision
     for _ in range(_MAX_ITER):
-        centres = Centres(weights, means, precision)
         stats = engine.accumulate(clusters, X, centres, sample_weight=sample_weight, n_threads=n_threads)
         if stats.mass.all():
-            moved = stats.first / stats.mass[:, None]
-            means = means + moved
+            means = centres.means + stats.first / stats.mass[:, None]
         else:
-            before = means
             means = _refilled(X, centres, engine, sample_weight, n_threads)
-            moved = means - before
-        if np.vdot(moved, moved) <= _TOL * variance:
+        moved = means - centres.means
+        centres = Centres(centres.weights, means, centres.precision)
+        if np.vdot(moved, moved) <= tol:
             break
-    return Centres(weights, means, precision)
+    return centres
+
+
+def column_means(X: np.ndarray) -> np.ndarray:
+    """Means of columns as a matrix product, many times as quick as a sum along the rows of a narrow array."""
+    return np.full(len(X), 1 / len(X)) @ X
 
 
 def seed_rows(
@@ -128,12 +143,12 @@ def seed_rows(
     Kingravi & Vela (2013), A comparative study of efficient initialization methods for the k-means clustering algorithm.
     """
     n_trials = 2 + int(np.log(n_clusters))
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
     squares = np.einsum("ij,ij->i", X, X)
     chosen = np.empty(n_clusters, dtype=np.intp)
 
     def distances(rows: np.ndarray) -> np.ndarray:
-        found = X[rows] @ X.T
-        found *= -2
+        found = (-2 * X[rows]) @ X.T
         found += squares
         found += squares[rows, None]
         return np.maximum(found, 0, out=found)
@@ -144,12 +159,13 @@ def seed_rows(
         # Where all chances are 0, or by rounding, none is found.
         return np.minimum(found, len(chances) - 1)
 
-    chosen[:1] = drawn(np.ones(len(X)) if sample_weight is None else sample_weight, 1)
+    chosen[:1] = drawn(weight, 1)
     nearest = distances(chosen[:1])[0]
     for k in range(1, n_clusters):
-        candidates = drawn(nearest if sample_weight is None else nearest * sample_weight, n_trials)
-        reached = np.minimum(distances(candidates), nearest)
-        best = int((reached.sum(axis=1) if sample_weight is None else reached @ sample_weight).argmin())
+        candidates = drawn(nearest * weight, n_trials)
+        reached = distances(candidates)
+        np.minimum(reached, nearest, out=reached)
+        best = int((reached @ weight).argmin())
         nearest, chosen[k] = reached[best], candidates[best]
     return chosen
 

@@ -11,13 +11,14 @@ import numpy as np
 from fastem.data.arrays import rough_centre
 from fastem.engines.base import Engine
 from fastem.families.base import Family, Params, component_means
-from fastem.init.kmeans import Clusters, kmeans, seed_rows
+from fastem.init.kmeans import Clusters, column_means, kmeans, lloyd, seed_rows
 from fastem.stats import Stats
 
 START_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
 
 # k-means on more rows than these finds the same centres, only later.
 _KMEANS_ROWS = 50_000
+_COARSE_ROWS = 10_000
 # Values of random responsibilities drawn at a time; the stream of numbers is that of one draw.
 _RANDOM_VALUES = 2**17
 
@@ -47,7 +48,12 @@ def start_params(
     elif method == "kmeans":
         rows, weight = _subsample(X, sample_weight, rng)
         rows = np.ascontiguousarray(rows, dtype=np.float64)
-        centres = kmeans(rows, n_components, rng, engine, weight, n_threads)
+        # Most of the way on a part of a large sample, whose rows are in no order of their own.
+        step = max(1, len(rows) // max(_COARSE_ROWS, 100 * n_components)) if len(X) > len(rows) else 1
+        part = None if weight is None else weight[::step]
+        centres = kmeans(np.ascontiguousarray(rows[::step]), n_components, rng, engine, part, n_threads)
+        if step > 1:
+            centres = lloyd(rows, centres, engine, weight, n_threads)
         clusters = Clusters(family.moments)
         stats = engine.accumulate(clusters, rows, centres, sample_weight=weight, n_threads=n_threads)
         stats = _with_shared(family, stats, rows, engine, weight, n_threads)
@@ -143,4 +149,4 @@ def _chosen_rows(
         return X[rng.choice(len(X), size=n_components, replace=False, p=chances)]
     rows, weight = _subsample(X, sample_weight, rng)
     rows = np.asarray(rows, dtype=np.float64)
-    return rows[seed_rows(rows - rows.mean(axis=0), n_components, rng, weight)]
+    return rows[seed_rows(rows - column_means(rows), n_components, rng, weight)]
