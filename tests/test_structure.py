@@ -19,7 +19,7 @@ FLOORS = [
     {"families"},
     {"engines", "em"},
     {"data"},
-    {"init", "mixture", "restarts"},
+    {"init", "mixture", "restarts", "compilation"},
     {"fitting", "persistence", "progress"},
     {"plotting"},
     {"estimators"},

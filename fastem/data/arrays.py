@@ -13,7 +13,7 @@ _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def is_plain(X: Any) -> bool:
-    """Whether ``X`` is what an engine takes: an array of shape (n_samples, n_features), float32 or float64, not empty."""
+    """Whether ``X`` is what an engine takes: a 2-D array of float32 or float64 that is not empty."""
     return type(X) is np.ndarray and X.ndim == 2 and X.dtype in _REALS and X.size > 0
 
 
@@ -99,3 +99,18 @@ def as_weights(sample_weight: Any, n_samples: int) -> np.ndarray | None:
     if not weights.sum() > 0:
         raise ValueError("sample_weight must not be all zero: no row would count")
     return weights
+
+
+def sample_rows(
+    X: np.ndarray, sample_weight: np.ndarray | None, most: int, rng: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of positive weight and their weights: all, or ``most`` drawn at random where there are more."""
+    rows = None if sample_weight is None or (sample_weight > 0).all() else np.flatnonzero(sample_weight > 0)
+    n_rows = len(X) if rows is None else len(rows)
+    if n_rows > most:
+        # Sorted, so that a memory map is read forwards.
+        drawn = np.sort(rng.randint(n_rows, size=most))
+        rows = drawn if rows is None else rows[drawn]
+    if rows is None:
+        return X, sample_weight
+    return X[rows], None if sample_weight is None else sample_weight[rows]

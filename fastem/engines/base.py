@@ -11,7 +11,6 @@ import numpy as np
 from fastem.families.base import Family, Params
 from fastem.stats import Moments, Stats
 
-
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -54,6 +53,10 @@ class Engine(ABC):
     """Runs passes. Engines hold no state of a fit and give the same numbers to rounding."""
 
     name: ClassVar[str]
+
+    def prepare(self, family: Family[Any], dtype: np.dtype[Any]) -> None:
+        """Compile or load what passes of the family over rows of that float type need."""
+        return
 
     @abstractmethod
     def accumulate(

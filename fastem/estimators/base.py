@@ -169,7 +169,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         return X
 
     def _validate_params(self) -> None:
-        """Raise ValueError where a parameter is not as documented; settings that have passed are not looked at again."""
+        """Raise ValueError where a parameter is not as documented; settings that passed are not looked at again."""
         if get_config()["skip_parameter_validation"]:
             return
         settings = tuple(map(_as_seen_by_constraints, (getattr(self, name) for name in self._parameter_constraints)))

@@ -36,7 +36,9 @@ class GaussianMixture(BaseMixture):
         Added to the diagonal of each covariance, in squared units of the data.
     max_iter : int, default=100
     n_init : int, default=1
-        Number of starts; the fit of the highest likelihood is kept.
+        Number of starts; the fit of the highest likelihood is kept. Where the rows are many (at least 40,000, and 10
+        for each free parameter), the starts first race: each runs 10 iterations on a random sample of the rows, and
+        the best third, at least one, goes on with all of them.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         How starting values are found: from k-means' clusters (on a random sample of 50,000 rows where there are more),
         from rows that k-means++ picks, from random responsibilities, or from random rows.
@@ -78,7 +80,8 @@ class GaussianMixture(BaseMixture):
     lower_bounds_ : list of float
         The same after each iteration.
     init_lower_bounds_ : list of float
-        What each of the starts reached.
+        What each of the starts reached: the mean log-likelihood of all rows, or of the sample where the start went no
+        further than the race; -inf where a component collapsed.
     history_ : dict of ndarray
         ``lower_bound``, ``weights`` and ``seconds`` by iteration.
     engine_ : str

@@ -240,7 +240,7 @@ class Gaussian(Family[GaussianParams]):
             if failed != 0:
                 factors[k] = np.nan
         # A covariance that is not finite leaves NaN, or a diagonal entry of 0.
-        diagonals = factors.reshape(len(factors), -1)[:, :: factors.shape[1] + 1]
+        diagonals = np.diagonal(factors, axis1=1, axis2=2)
         if not (np.isfinite(factors).all() and diagonals.all()):
             k = int(np.flatnonzero(~(np.isfinite(factors).all(axis=(1, 2)) & diagonals.all(axis=1)))[0])
             whose = "all components" if self.covariance_type == "tied" else f"component {k}"

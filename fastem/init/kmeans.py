@@ -133,14 +133,15 @@ def column_means(X: np.ndarray) -> np.ndarray:
 def seed_rows(
     X: np.ndarray, n_clusters: int, rng: np.random.RandomState, sample_weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """Numbers of the rows that greedy k-means++ picks: each the best of ``2 + log(n_clusters)`` drawn by their distance.
+    """Numbers of the rows that greedy k-means++ picks: each the best of a few drawn by their distance.
 
     ``X`` should be centred: squared distances come from products of rows.
 
     References
     ----------
-    Arthur & Vassilvitskii (2007), k-means++: the advantages of careful seeding; the greedy form as examined by Celebi,
-    Kingravi & Vela (2013), A comparative study of efficient initialization methods for the k-means clustering algorithm.
+    Arthur & Vassilvitskii (2007), k-means++: the advantages of careful seeding. The greedy form, as examined by Celebi,
+    Kingravi & Vela (2013), A comparative study of efficient initialization methods for the k-means clustering
+    algorithm.
     """
     n_trials = 2 + int(np.log(n_clusters))
     weight = np.ones(len(X)) if sample_weight is None else sample_weight

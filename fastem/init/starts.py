@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.data.arrays import rough_centre
+from fastem.data.arrays import rough_centre, sample_rows
 from fastem.engines.base import Engine
 from fastem.families.base import Family, Params, component_means
 from fastem.init.kmeans import Clusters, column_means, kmeans, lloyd, seed_rows
@@ -46,7 +46,7 @@ def start_params(
     if method == "random":
         stats = _random_responsibilities(family, X, n_components, rng, engine, sample_weight, n_threads)
     elif method == "kmeans":
-        rows, weight = _subsample(X, sample_weight, rng)
+        rows, weight = sample_rows(X, sample_weight, _KMEANS_ROWS, rng)
         rows = np.ascontiguousarray(rows, dtype=np.float64)
         # Most of the way on a part of a large sample, whose rows are in no order of their own.
         step = max(1, len(rows) // max(_COARSE_ROWS, 100 * n_components)) if len(X) > len(rows) else 1
@@ -125,21 +125,6 @@ def _random_chunks(
         yield rows, drawn / drawn.sum(axis=1, keepdims=True)
 
 
-def _subsample(
-    X: np.ndarray, sample_weight: np.ndarray | None, rng: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """All rows of positive weight, or a random sample where they are many."""
-    rows = None if sample_weight is None or (sample_weight > 0).all() else np.flatnonzero(sample_weight > 0)
-    n_rows = len(X) if rows is None else len(rows)
-    if n_rows > _KMEANS_ROWS:
-        # Sorted, so that a memory map is read forwards.
-        drawn = np.sort(rng.randint(n_rows, size=_KMEANS_ROWS))
-        rows = drawn if rows is None else rows[drawn]
-    if rows is None:
-        return X, sample_weight
-    return X[rows], None if sample_weight is None else sample_weight[rows]
-
-
 def _chosen_rows(
     X: np.ndarray, n_components: int, method: str, rng: np.random.RandomState, sample_weight: np.ndarray | None
 ) -> np.ndarray:
@@ -147,6 +132,6 @@ def _chosen_rows(
     if method == "random_from_data":
         chances = None if sample_weight is None else sample_weight / sample_weight.sum()
         return X[rng.choice(len(X), size=n_components, replace=False, p=chances)]
-    rows, weight = _subsample(X, sample_weight, rng)
+    rows, weight = sample_rows(X, sample_weight, _KMEANS_ROWS, rng)
     rows = np.asarray(rows, dtype=np.float64)
     return rows[seed_rows(rows - column_means(rows), n_components, rng, weight)]
