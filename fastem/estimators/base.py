@@ -22,7 +22,6 @@ from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
 from fastem.mixture import Mixture
-from fastem.persistence import load_mixture, save_mixture
 from fastem.progress import ProgressLine
 
 # Settings that are remembered as valid, by class.
@@ -382,6 +381,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         path : path-like
             Ends in ``.npz`` or ``.json``.
         """
+        from fastem.persistence import save_mixture
+
         check_is_fitted(self)
         names = getattr(self, "feature_names_in_", None)
         save_mixture(
@@ -405,6 +406,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ValueError
             If the file is damaged, of another program or version, or holds another family.
         """
+        from fastem.persistence import load_mixture
+
         mixture, details = load_mixture(path)
         if mixture.family.name != cls.family_name:
             raise ValueError(f"{path} holds a {mixture.family.name} mixture; load it with fastem.load(path)")
