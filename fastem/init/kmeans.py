@@ -103,6 +103,7 @@ def lloyd(
     engine: Engine,
     sample_weight: np.ndarray | None = None,
     n_threads: int | None = None,
+    max_iter: int = _MAX_ITER,
 ) -> Centres:
     """Lloyd's iterations from ``centres``; a cluster without rows starts again from a row that is far from its centre.
 
@@ -112,7 +113,7 @@ def lloyd(
     """
     clusters = Clusters()
     tol = _TOL * _SHARPNESS / centres.precision
-    for _ in range(_MAX_ITER):
+    for _ in range(max_iter):
         stats = engine.accumulate(clusters, X, centres, sample_weight=sample_weight, n_threads=n_threads)
         if stats.mass.all():
             means = centres.means + stats.first / stats.mass[:, None]

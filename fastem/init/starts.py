@@ -18,7 +18,9 @@ START_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
 
 # k-means on more rows than these finds the same centres, only later.
 _KMEANS_ROWS = 50_000
+# Of a sample, so many rows (or 100 a component) take the centres nearly all the way; a few iterations on all end it.
 _COARSE_ROWS = 10_000
+_FINE_ITERATIONS = 3
 # Values of random responsibilities drawn at a time; the stream of numbers is that of one draw.
 _RANDOM_VALUES = 2**17
 
@@ -53,7 +55,7 @@ def start_params(
         part = None if weight is None else weight[::step]
         centres = kmeans(np.ascontiguousarray(rows[::step]), n_components, rng, engine, part, n_threads)
         if step > 1:
-            centres = lloyd(rows, centres, engine, weight, n_threads)
+            centres = lloyd(rows, centres, engine, weight, n_threads, max_iter=_FINE_ITERATIONS)
         clusters = Clusters(family.moments)
         stats = engine.accumulate(clusters, rows, centres, sample_weight=weight, n_threads=n_threads)
         stats = _with_shared(family, stats, rows, engine, weight, n_threads)
