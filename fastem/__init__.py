@@ -27,6 +27,7 @@ _HOMES = {
     "available_engines": "fastem.engines",
     "get_engine": "fastem.engines",
     "load": "fastem.estimators",
+    "warmup": "fastem.compilation",
 }
 _MODULES = {"plot": "fastem.plotting"}
 
@@ -34,6 +35,7 @@ __all__ = ["__version__", *_HOMES, *_MODULES]
 
 if TYPE_CHECKING:
     from fastem import plotting as plot
+    from fastem.compilation import warmup
     from fastem.em import Iteration
     from fastem.engines import available_engines, get_engine
     from fastem.estimators import GaussianMixture, PoissonMixture, load

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from numbers import Integral, Real
@@ -12,14 +13,14 @@ import numpy as np
 
 from fastem import em
 from fastem.acceleration import Acceleration, accelerated, check_acceleration
-from fastem.data.arrays import as_rows, as_weights, rough_centre
+from fastem.data.arrays import as_rows, as_weights, rough_centre, sample_rows
 from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
 from fastem.families import FAMILIES, Family, Params
 from fastem.init import start_params
 from fastem.mixture import Mixture
-from fastem.restarts import attempt, best_run, run_starts
+from fastem.restarts import RACE_ITERATIONS, Outcome, attempt, best_run, race, race_rows, run_starts
 from fastem.stats import Stats
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
@@ -38,7 +39,8 @@ class FitResult(Mixture):
     run : EMResult
         Loop of the best start: ``converged``, ``n_iter``, ``lower_bound``, ``history``.
     lower_bounds : tuple of float
-        Mean log-likelihood that each start reached; -inf where a component collapsed.
+        Mean log-likelihood that each start reached, on the sample where it ended in the race; -inf where a component
+        collapsed.
     engine : str
         Name of the engine that ran.
     """
@@ -148,7 +150,8 @@ def fit(
     max_iter : int
         Passes over the rows of a start at most.
     n_init : int
-        Number of starts that a method makes; the one of the highest likelihood is kept.
+        Number of starts that a method makes; the one of the highest likelihood is kept. Where the rows are many, the
+        starts first race on a sample of them (see :mod:`fastem.restarts`); starts that are given all run in full.
     random_state : int, RandomState or None
     engine : {"auto", "numba", "cython", "numpy", "python"}
     n_threads : int or None
@@ -199,38 +202,61 @@ def fit(
     work = pass_work(X.shape, n_components, family.moments)
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     runner = choose_engine(engine, work * max_iter * n_starts)
+    sample: tuple[np.ndarray, np.ndarray | None] | None = None
     if isinstance(start, str):
-        rng = _random_state(random_state)
+        with _random_state(random_state) as rng:
 
-        def find_start() -> Params:
-            found = start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads)
-            return found if amend is None else amend(found)
+            def find_start() -> Params:
+                found = start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads)
+                return found if amend is None else amend(found)
 
-        starts: list[Any] = [attempt(find_start) for _ in range(n_init)]
+            starts: list[Any] = [attempt(find_start) for _ in range(n_init)]
+            n_rows = race_rows(family.n_parameters(n_components, X.shape[1]))
+            if n_init > 1 and max_iter > 0 and len(X) >= 2 * n_rows:
+                sample = sample_rows(X, sample_weight, n_rows, rng)
     else:
         starts = _check_starts([start] if isinstance(start, Params) else start, family, (n_components, X.shape[1]))
-    threads = resolve_threads(n_threads, np.inf)
-    side_by_side = min(threads, len(starts)) if work < _SIDE_BY_SIDE_WORK and not callbacks else 1
-    passes = Passes(family, X, sample_weight, runner, n_threads if side_by_side == 1 else 1)
 
-    def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
-        return em.run(
-            passes.of_one_run() if accelerate is None else _quietly(passes.of_one_run()),
-            family.update,
-            starts[index],
-            tol=tol,
-            max_iter=max_iter,
-            previous=previous,
-            start=index,
-            callbacks=(*callbacks, *stop),
-            on_interrupt=on_interrupt,
-            stopping=stopping,
-            steps=accelerated(accelerate, family, tol, stopping, previous),
+    def run_all(
+        data: tuple[np.ndarray, np.ndarray | None],
+        starts: Mapping[int, Any],
+        max_iter: int,
+        callbacks: Sequence[Callback],
+    ) -> dict[int, Outcome]:
+        side_by_side = 1
+        work = pass_work(data[0].shape, n_components, family.moments)
+        if len(starts) > 1 and work < _SIDE_BY_SIDE_WORK and not callbacks:
+            side_by_side = min(resolve_threads(n_threads, np.inf), len(starts))
+        passes = Passes(family, *data, runner, n_threads if side_by_side == 1 else 1)
+
+        def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
+            return em.run(
+                passes.of_one_run() if accelerate is None else _quietly(passes.of_one_run()),
+                family.update,
+                starts[index],
+                tol=tol,
+                max_iter=max_iter,
+                previous=previous,
+                start=index,
+                callbacks=(*callbacks, *stop),
+                on_interrupt=on_interrupt,
+                stopping=stopping,
+                steps=accelerated(accelerate, family, tol, stopping, previous),
+            )
+
+        return run_starts(run_one, starts, side_by_side, on_interrupt)
+
+    every = dict(enumerate(starts))
+    if sample is None:
+        outcomes = finals = run_all((X, sample_weight), every, max_iter, callbacks)
+    else:
+        outcomes, finals = race(
+            every,
+            lambda these: run_all(sample, these, min(max_iter, RACE_ITERATIONS), ()),
+            lambda these: run_all((X, sample_weight), these, max_iter, callbacks),
         )
-
-    outcomes = run_starts(run_one, starts, side_by_side, on_interrupt)
-    best = best_run(outcomes)
-    reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes)
+    best = best_run(list(finals.values()))
+    reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
     return FitResult(family, best.params, best, reached, runner.name)
 
 
@@ -272,12 +298,24 @@ def _check_starts(starts: Sequence[Params], family: Family[Any], shape: tuple[in
     return list(starts)
 
 
-def _random_state(seed: Any) -> np.random.RandomState:
+# A new generator takes as long as a small fit; a used one is seeded anew in a tenth of that.
+_used_generators: list[np.random.RandomState] = []
+
+
+@contextmanager
+def _random_state(seed: Any) -> Iterator[np.random.RandomState]:
     """As scikit-learn reads ``random_state``: None is NumPy's global generator."""
     if seed is None:
-        return np.random.mtrand._rand
-    if isinstance(seed, np.random.RandomState):
-        return seed
-    if isinstance(seed, Integral):
-        return np.random.RandomState(int(seed))
-    raise ValueError(f"random_state must be an integer, a numpy.random.RandomState or None, but got {seed!r}")
+        yield np.random.mtrand._rand
+    elif isinstance(seed, np.random.RandomState):
+        yield seed
+    elif isinstance(seed, Integral):
+        try:
+            rng = _used_generators.pop()
+            rng.seed(int(seed))
+        except IndexError:
+            rng = np.random.RandomState(int(seed))
+        yield rng
+        _used_generators.append(rng)
+    else:
+        raise ValueError(f"random_state must be an integer, a numpy.random.RandomState or None, but got {seed!r}")

@@ -238,3 +238,40 @@ def test_sample_follows_the_parameters(make, X):
             covariance = model.covariances_ if tied else model.covariances_[k]
             expected = covariance if np.ndim(covariance) == 2 else np.diag(np.broadcast_to(covariance, 3))
             np.testing.assert_allclose(np.cov(mine.T), expected, atol=0.6)
+
+
+# Checks that have passed are not made again; those that have not, are.
+
+
+def test_settings_that_passed_do_not_let_others_pass(rng):
+    X = rng.normal(size=(50, 2))
+    model = GaussianMixture(2, random_state=0).fit(X)
+    for bad in ({"n_components": 2.0}, {"n_components": True - 1}, {"tol": -1e-3}, {"random_state": -1}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            GaussianMixture(**{"n_components": 2, **bad}).fit(X)
+    with pytest.raises(ValueError, match="weights_init"):
+        GaussianMixture(2, weights_init=np.array(0.5)).fit(X)
+    assert GaussianMixture(2, random_state=0).fit(X).lower_bound_ == model.lower_bound_
+
+
+def test_an_array_after_a_frame_forgets_the_names(rng):
+    pandas = pytest.importorskip("pandas")
+    X = rng.normal(size=(50, 2))
+    model = GaussianMixture(2, random_state=0).fit(pandas.DataFrame(X, columns=["a", "b"]))
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.warns(UserWarning, match="feature names"):
+        model.predict(X)
+    assert not hasattr(model.fit(X), "feature_names_in_")
+    with pytest.raises(ValueError, match=r"3 features.*expecting 2 features"):
+        model.predict(rng.normal(size=(5, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict(np.array([[np.nan, 0.0]]))
+
+
+def test_a_seed_gives_the_same_fit_whatever_was_seeded_before(rng):
+    X = rng.normal(size=(80, 2))
+    fits = [GaussianMixture(3, init_params="random", random_state=seed).fit(X).means_ for seed in (4, 9, 4)]
+    again = GaussianMixture(3, init_params="random", random_state=np.random.RandomState(4)).fit(X).means_
+    np.testing.assert_array_equal(fits[0], fits[2])
+    np.testing.assert_array_equal(fits[0], again)
+    assert not np.array_equal(fits[0], fits[1])

@@ -50,3 +50,36 @@ def test_kernels_of_several_processes_meet_in_one(tmp_path):
     assert not run_passes(tmp_path, "diag")
     assert not run_passes(tmp_path, "tied")
     assert run_passes(tmp_path, "full", "diag", "tied", "full", "diag", "tied", "full")
+
+
+WARMUP = """
+import sys
+import fastem
+fastem.warmup("numba", ["float32"], ["poisson", fastem.Gaussian("tied")])
+from fastem.engines import numba_drivers as drivers
+import numpy as np
+made = [drivers.driver(name, np.dtype(t)) for name in drivers.DRIVERS for t in ("float32", "float64")]
+for family in (fastem.Poisson(), fastem.Gaussian("tied")):
+    made.append(drivers.block_kernel(family.log_density_kernel, "log_density", np.dtype("float32")))
+print(sum(sum(f.stats.cache_misses.values()) for f in made), sum(sum(f.stats.cache_hits.values()) for f in made))
+X = np.random.default_rng(0).poisson(3.0, size=(3000, 3)).astype(np.float32)
+before = drivers.block_kernel.cache_info().misses, drivers.driver.cache_info().misses
+fastem.fit(X, "poisson", 2, random_state=0, engine="numba", max_iter=2)
+fastem.fit(X, fastem.Gaussian("tied"), 2, random_state=0, engine="numba", max_iter=2)
+print((drivers.block_kernel.cache_info().misses, drivers.driver.cache_info().misses) == before)
+"""
+
+
+def test_after_a_warmup_nothing_is_compiled(tmp_path):
+    """Not in the fits of the same process, and not in the next process."""
+    for expected in ("10 0", "0 10"):
+        done = subprocess.run(
+            [sys.executable, "-c", WARMUP],
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.splitlines() == [expected, "True"]

@@ -19,7 +19,7 @@ FLOORS = [
     {"families"},
     {"engines", "em"},
     {"data"},
-    {"acceleration", "init", "mixture", "restarts"},
+    {"acceleration", "compilation", "init", "mixture", "restarts"},
     {"fitting", "persistence", "progress"},
     {"plotting"},
     {"estimators"},

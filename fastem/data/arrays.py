@@ -9,6 +9,14 @@ import numpy as np
 _CHUNK_VALUES = 2**20
 
 
+_REALS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def is_plain(X: Any) -> bool:
+    """Whether ``X`` is what an engine takes: a 2-D array of float32 or float64 that is not empty."""
+    return type(X) is np.ndarray and X.ndim == 2 and X.dtype in _REALS and X.size > 0
+
+
 def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:
     """``X`` as a 2-D array of float32 or float64, the same memory where it is one already.
 
@@ -17,7 +25,15 @@ def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:
     ValueError
         If it is not a table of finite numbers with at least one row and column.
     """
-    X = np.asarray(X)
+    if not is_plain(X):
+        X = _converted(np.asarray(X))
+    if n_features is not None and X.shape[1] != n_features:
+        raise ValueError(f"X has {X.shape[1]} features, but the model was made for {n_features}")
+    check_finite(X)
+    return X
+
+
+def _converted(X: np.ndarray) -> np.ndarray:
     if X.ndim != 2:
         raise ValueError(
             f"Expected 2D array (n_samples, n_features), got {X.ndim}D array of shape {X.shape} instead; reshape one "
@@ -29,9 +45,6 @@ def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:
         if X.dtype.kind not in "fiub":
             raise ValueError(f"X must hold numbers, but its dtype is {X.dtype}")
         X = X.astype(np.float64)
-    if n_features is not None and X.shape[1] != n_features:
-        raise ValueError(f"X has {X.shape[1]} features, but the model was made for {n_features}")
-    check_finite(X)
     return X
 
 
@@ -86,3 +99,18 @@ def as_weights(sample_weight: Any, n_samples: int) -> np.ndarray | None:
     if not weights.sum() > 0:
         raise ValueError("sample_weight must not be all zero: no row would count")
     return weights
+
+
+def sample_rows(
+    X: np.ndarray, sample_weight: np.ndarray | None, most: int, rng: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of positive weight and their weights: all, or ``most`` drawn at random where there are more."""
+    rows = None if sample_weight is None or (sample_weight > 0).all() else np.flatnonzero(sample_weight > 0)
+    n_rows = len(X) if rows is None else len(rows)
+    if n_rows > most:
+        # Sorted, so that a memory map is read forwards.
+        drawn = np.sort(rng.randint(n_rows, size=most))
+        rows = drawn if rows is None else rows[drawn]
+    if rows is None:
+        return X, sample_weight
+    return X[rows], None if sample_weight is None else sample_weight[rows]

@@ -59,8 +59,8 @@ def available_engines() -> tuple[str, ...]:
 # Multiply-adds of a whole fit below which compiling (10 s, or half a second from the cache) cannot pay for itself.
 _NUMBA_WORK = 2e11
 # Levels of the kernels compiled ahead of time that run as fast as Numba's (ratios .8 to 1.1 over all shapes of
-# benchmarks/compare.py): there a compilation could only add its wait. The other levels have not been measured.
-_EQUAL_LEVELS = ("v3",)
+# benchmarks/problems.py): there a compilation could only add its wait. The baseline has not been measured.
+_EQUAL_LEVELS = ("v3", "v4")
 
 
 def choose_engine(name: str, work: float) -> Engine:

@@ -11,6 +11,8 @@ import numpy as np
 from fastem.families.base import Family, Params
 from fastem.stats import Moments, Stats
 
+_REALS = (np.dtype(np.float32), np.dtype(np.float64))
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -31,7 +33,7 @@ class Posterior:
 
     @classmethod
     def empty(cls, n_samples: int, n_components: int, dtype: Any, wanted: tuple[str, ...]) -> Posterior:
-        unknown = set(wanted) - {"labels", "log_likelihood", "responsibilities"}
+        unknown = set(wanted).difference(("labels", "log_likelihood", "responsibilities"))
         if unknown:
             raise ValueError(
                 f"a posterior has no {sorted(unknown)}; ask for labels, log_likelihood or responsibilities"
@@ -51,6 +53,10 @@ class Engine(ABC):
     """Runs passes. Engines hold no state of a fit and give the same numbers to rounding."""
 
     name: ClassVar[str]
+
+    def prepare(self, family: Family[Any], dtype: np.dtype[Any]) -> None:
+        """Compile or load what passes of the family over rows of that float type need."""
+        return
 
     @abstractmethod
     def accumulate(
@@ -115,7 +121,7 @@ def check_pass(
     ------
     ValueError
     """
-    if X.ndim != 2 or X.dtype not in (np.float32, np.float64):
+    if X.ndim != 2 or X.dtype not in _REALS:
         raise ValueError(f"X must be a 2D array of float32 or float64, but got {X.ndim}D of {X.dtype}")
     if origin.ndim != 2 or origin.shape[1] != X.shape[1]:
         raise ValueError(f"X has {X.shape[1]} features, but the parameters have means of shape {origin.shape}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count as counter
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,9 @@ class CythonEngine(KernelEngine):
         sums: np.ndarray,
         n_threads: int,
     ) -> None:
-        module = compiled.module(packed.theta.dtype.name)
-        inputs = (*(module.__pyx_capi__[kernel.__name__] for kernel in kernels), *data)
+        module = _module(packed)
+        capsules = module.__pyx_capi__
+        inputs = (capsules[kernels[0].__name__], capsules[kernels[1].__name__], *data)
         rows = (first * cut.panel_rows, cut.n_samples, cut.panel_rows)
         parameters = (packed.theta, packed.common)
 
@@ -55,7 +57,7 @@ class CythonEngine(KernelEngine):
         found: Posterior,
         n_threads: int,
     ) -> None:
-        module = compiled.module(packed.theta.dtype.name)
+        module = _module(packed)
         inputs = (module.__pyx_capi__[log_density.__name__], X)
         rows = (first * cut.panel_rows, cut.n_samples, cut.panel_rows, count)
         outputs = (found.labels, found.log_likelihood, found.responsibilities)
@@ -66,10 +68,17 @@ class CythonEngine(KernelEngine):
         _run(run, scratch, count, n_threads)
 
 
+def _module(packed: Packed) -> ModuleType:
+    return compiled.module("float64" if packed.theta.itemsize == 8 else "float32")
+
+
 def _run(
     run: Callable[[np.ndarray, tuple[np.ndarray, ...]], None], scratch: Scratch, n_panels: int, n_threads: int
 ) -> None:
     """Call ``run`` once on each thread, which takes panels by a shared counter and has memory of its own."""
     taken = np.zeros(1, dtype=np.intp)
+    if min(n_threads, n_panels) == 1:
+        run(taken, scratch[0])
+        return
     threads = counter()
     run_on_threads(lambda: run(taken, scratch[next(threads)]), min(n_threads, n_panels))

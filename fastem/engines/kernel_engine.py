@@ -6,10 +6,11 @@ Panels are cut by N, K and D alone and added in order, so that the result has th
 from __future__ import annotations
 
 import math
+import threading
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import count as counter
 from typing import Any
 
@@ -55,6 +56,9 @@ class Cut:
 
     def groups(self, panel_values: int, n_threads: int) -> Iterator[tuple[int, int]]:
         """First panel and number of panels of each group that runs at a time."""
+        if self.n_panels == 1:
+            yield 0, 1
+            return
         # As many for each thread: one panel more would keep a single thread busy while the others wait. Eight panels of
         # full size, or more of smaller ones: threads start and end once a group.
         panel_work = self.work * self.panel_rows / self.n_samples
@@ -72,6 +76,7 @@ def block_rows(n_features: int, dtype: Any) -> int:
     return fewer if bytes_of_fewer <= _NEAREST_CACHE < bytes_of_many else many
 
 
+@lru_cache
 def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moments, dtype: Any) -> Cut:
     per_row = pass_work((1, n_features), n_components, moments)
     # A panel's statistics are cleared and added once: its rows should outnumber them in work.
@@ -79,6 +84,10 @@ def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moment
     rows = min(max(_PANEL_WORK / per_row, least), _PANEL_ROWS[1], max(n_samples / 64, least))
     block = block_rows(n_features, dtype)
     return Cut(n_samples, -(-int(rows) // block) * block, block, n_samples * per_row)
+
+
+# Memory of a thread's last pass over a single panel: in a fit of few rows, allocation would take a part of the time.
+_kept = threading.local()
 
 
 @dataclass(frozen=True)
@@ -92,18 +101,34 @@ class Scratch:
 
     @classmethod
     def allocate(cls, n: int, n_features: int, n_components: int, block: int, dtype: Any) -> Scratch:
+        key = (n, n_features, n_components, block, dtype)
+        if getattr(_kept, "key", None) == key:
+            return _kept.scratch
         shapes = ((n_features, block), (n_components, block), (2, block), scratch_shape(n_features, block))
-        return cls(*(_aligned((n, *shape), dtype) for shape in shapes))
+        scratch = cls(*_aligned([(n, *shape) for shape in shapes], dtype))
+        if n == 1:
+            _kept.key, _kept.scratch = key, scratch
+        return scratch
 
     def __getitem__(self, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         return self.XT[p], self.log_p[p], self.rows[p], self.scratch[p]
 
 
-def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + 64, dtype=np.uint8)
-    offset = -raw.ctypes.data % 64
-    return raw[offset : offset + size].view(dtype).reshape(shape)
+def _aligned(shapes: list[tuple[int, ...]], dtype: np.dtype[Any]) -> Iterator[np.ndarray]:
+    """Arrays in one piece of memory, each from the start of a cache line."""
+    line = 64 // dtype.itemsize
+    sizes = [math.prod(shape) for shape in shapes]
+    raw = np.empty(sum(sizes) + line * (len(sizes) + 1), dtype)
+    start = -raw.__array_interface__["data"][0] % 64 // dtype.itemsize
+    for shape, size in zip(shapes, sizes, strict=True):
+        yield raw[start : start + size].reshape(shape)
+        start += -(-size // line) * line
+
+
+def kernels_of(family: Family[Any]) -> tuple[set[Any], set[Any]]:
+    """Density and moment kernels that a fit of the family runs, those of its start included."""
+    moments = {family.moments, family.shared_moments or family.moments, "first"}
+    return {family.log_density_kernel, diag_log_density}, {family.moments_kernel, *(MOMENT_KERNELS[m] for m in moments)}
 
 
 class KernelEngine(Engine):
@@ -184,7 +209,10 @@ class KernelEngine(Engine):
                 sums = np.empty(count)
             data = (X, weight, *given)
             self._accumulate_group(kernels, data, cut, first, packed, scratch, S[:count], sums[:count], threads)
-            _add_in_order(total, S[:count], threads)
+            if cut.n_panels == 1:
+                total = S[0]
+            else:
+                _add_in_order(total, S[:count], threads)
             for p in range(count):
                 log_likelihood += float(sums[p])
         if moments == "full":
@@ -261,11 +289,13 @@ def _add_in_order(total: np.ndarray, S: np.ndarray, n_threads: int) -> None:
 
 def _mirror(S: np.ndarray, n_features: int) -> None:
     """Copy the upper triangle of each second moment, which alone the kernels write, to the lower one."""
-    second = S[:, 1 + n_features :].reshape(-1, n_features, n_features)
-    rows, columns = _below_diagonal(n_features)
-    second[:, rows, columns] = second[:, columns, rows]
+    second = S[:, 1 + n_features :]
+    below, above = _off_diagonal(n_features)
+    second[:, below] = second[:, above]
 
 
 @cache
-def _below_diagonal(n_features: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.tril_indices(n_features, -1)
+def _off_diagonal(n_features: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flat indices of the entries below the diagonal, and of their mirror images."""
+    rows, columns = np.tril_indices(n_features, -1)
+    return rows * n_features + columns, columns * n_features + rows

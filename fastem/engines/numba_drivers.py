@@ -178,15 +178,17 @@ def _evaluate_panel(digest: str) -> Callable[..., Any]:
     return evaluate_panel
 
 
+DRIVERS: dict[str, Callable[[str], Callable[..., Any]]] = {
+    "accumulate_panel": _accumulate_panel,
+    "accumulate_panels": _accumulate_panels,
+    "evaluate_panel": _evaluate_panel,
+    "evaluate_panels": _evaluate_panels,
+}
+
+
 @cache
 def driver(name: str, dtype: np.dtype[Any]) -> Any:
     """A compiled driver: ``accumulate_panels`` and ``evaluate_panels`` run in parallel, the singular ones do not."""
     signature = getattr(signatures(dtype), name)
-    make = {
-        "accumulate_panel": _accumulate_panel,
-        "accumulate_panels": _accumulate_panels,
-        "evaluate_panel": _evaluate_panel,
-        "evaluate_panels": _evaluate_panels,
-    }[name]
     options = {"parallel": True} if name.endswith("s") else {}
-    return _compile(make(DIGEST), signature, **options)
+    return _compile(DRIVERS[name](DIGEST), signature, **options)

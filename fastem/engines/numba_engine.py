@@ -14,10 +14,10 @@ import numpy as np
 
 from fastem.engines import numba_drivers as drivers
 from fastem.engines.base import Posterior
-from fastem.engines.kernel_engine import Cut, Scratch
+from fastem.engines.kernel_engine import Cut, Scratch, kernels_of
 from fastem.engines.panelwise_engine import PanelwiseEngine
 from fastem.engines.threads import in_main_thread
-from fastem.families.base import Packed
+from fastem.families.base import Family, Packed
 
 _FIRST_PROCESS = os.getpid()
 
@@ -45,6 +45,13 @@ def _numba_threads(n_threads: int) -> Iterator[None]:
 
 class NumbaEngine(PanelwiseEngine):
     name = "numba"
+
+    def prepare(self, family: Family[Any], dtype: np.dtype[Any]) -> None:
+        for name in drivers.DRIVERS:
+            drivers.driver(name, dtype)
+        for kind, kernels in zip(("log_density", "moments"), kernels_of(family), strict=True):
+            for kernel in kernels:
+                drivers.block_kernel(kernel, kind, dtype)
 
     def _accumulate_panel(self, log_density: Any, moments: Any, dtype: Any) -> Callable[..., float]:
         density_kernel = drivers.block_kernel(log_density, "log_density", dtype)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn import get_config
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastem.acceleration import ACCELERATIONS
-from fastem.data.arrays import as_weights
+from fastem.data.arrays import as_weights, is_plain
 from fastem.em import STOPPING_RULES
 from fastem.engines import ENGINES, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
@@ -23,8 +24,15 @@ from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
 from fastem.mixture import Mixture
-from fastem.persistence import load_mixture, save_mixture
 from fastem.progress import ProgressLine
+
+# Settings that are remembered as valid, by class.
+_KNOWN_SETTINGS = 256
+
+
+def _as_seen_by_constraints(value: Any) -> Any:
+    """What of a parameter decides on its validity: its type and, of scalars, its value."""
+    return type(value), value if isinstance(value, (Number, str)) else getattr(value, "ndim", None)
 
 
 class BaseMixture(DensityMixin, BaseEstimator):
@@ -34,6 +42,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
     """
 
     family_name: ClassVar[str]
+    _valid_settings: ClassVar[set[Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._valid_settings = set()
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -112,9 +125,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
         X = self._fit(X, sample_weight)
         return self._posterior(X, "labels").labels
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def _fit(self, X: Any, sample_weight: Any) -> np.ndarray:
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
+        self._validate_params()
+        if is_plain(X) and len(X) >= 2 and not hasattr(self, "feature_names_in_"):
+            self.n_features_in_ = X.shape[1]
+        else:
+            X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
         family = self._family()
         weight = as_weights(sample_weight, len(X))
         goes_on = self.warm_start and hasattr(self, "converged_")
@@ -138,7 +154,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 tol=self.tol,
                 max_iter=self.max_iter,
                 n_init=self.n_init,
-                random_state=check_random_state(self.random_state),
+                random_state=self.random_state,
                 engine=self.engine,
                 n_threads=self.n_threads,
                 callbacks=[*self._callbacks(), *progress.callbacks],
@@ -153,9 +169,21 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 f"Best performing initialization did not converge in {self.n_iter_} iterations. Increase max_iter or "
                 "tol, try different init parameters, or check for degenerate data.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         return X
+
+    def _validate_params(self) -> None:
+        """Raise ValueError where a parameter is not as documented; settings that passed are not looked at again."""
+        if get_config()["skip_parameter_validation"]:
+            return
+        settings = tuple(map(_as_seen_by_constraints, (getattr(self, name) for name in self._parameter_constraints)))
+        if settings in self._valid_settings:
+            return
+        super()._validate_params()
+        if len(self._valid_settings) >= _KNOWN_SETTINGS:
+            self._valid_settings.clear()
+        self._valid_settings.add(settings)
 
     def _runner(self, shape: tuple[int, ...]) -> str:
         """The engine and the threads of a fit, as ``verbose=2`` shows them."""
@@ -188,7 +216,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
         return self._mixture.posterior(X, *wanted, engine=self.engine, n_threads=self.n_threads)
 
     def _check_rows(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
+        if not hasattr(self, "weights_"):
+            check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        if is_plain(X) and names is None and X.shape[1] == self.n_features_in_:
+            return X
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False, ensure_all_finite=False)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -355,6 +387,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         path : path-like
             Ends in ``.npz`` or ``.json``.
         """
+        from fastem.persistence import save_mixture
+
         check_is_fitted(self)
         names = getattr(self, "feature_names_in_", None)
         save_mixture(
@@ -378,6 +412,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ValueError
             If the file is damaged, of another program or version, or holds another family.
         """
+        from fastem.persistence import load_mixture
+
         mixture, details = load_mixture(path)
         if mixture.family.name != cls.family_name:
             raise ValueError(f"{path} holds a {mixture.family.name} mixture; load it with fastem.load(path)")

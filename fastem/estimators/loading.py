@@ -8,7 +8,6 @@ from typing import Any
 from fastem.estimators.base import BaseMixture
 from fastem.estimators.gaussian_mixture import GaussianMixture
 from fastem.estimators.poisson_mixture import PoissonMixture
-from fastem.persistence import load_mixture
 
 ESTIMATORS: tuple[type[BaseMixture], ...] = (GaussianMixture, PoissonMixture)
 
@@ -29,6 +28,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     ValueError
         If the file is damaged, of another program, or of a newer version.
     """
+    from fastem.persistence import load_mixture
+
     mixture, details = load_mixture(path)
     for estimator in ESTIMATORS:
         if estimator.family_name == mixture.family.name:

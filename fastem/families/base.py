@@ -18,6 +18,8 @@ MOMENT_KERNELS: dict[str, Callable[..., None]] = {
     "full": moment_kernels.full_moments,
 }
 
+_EPS = float(np.finfo(np.float64).eps)
+
 
 class DegenerateComponentError(ValueError):
     """A component's parameters are no longer those of a distribution."""
@@ -179,7 +181,7 @@ def weighted_logs(masses: np.ndarray, weights: np.ndarray) -> float:
 
 def component_masses(stats: Stats) -> np.ndarray:
     """Masses that may be divided by: as in scikit-learn, 10 eps above zero, or less where all weights are tiny."""
-    return stats.mass + 10 * np.finfo(np.float64).eps * min(1.0, stats.weight)
+    return stats.mass + 10 * _EPS * min(1.0, stats.weight)
 
 
 def component_means(stats: Stats) -> np.ndarray:

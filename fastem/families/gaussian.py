@@ -15,19 +15,28 @@ from fastem.families.base import (
     Packed,
     Params,
     component_masses,
-    component_means,
-    component_weights,
     weighted_logs,
     weights_from_vector,
     weights_to_vector,
 )
-from fastem.families.screening import Screening, find_screening
+from fastem.families.screening import find_screening
 from fastem.kernels import gaussian as kernels
 from fastem.stats import Stats
 
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
 _LOG_2PI = float(np.log(2 * np.pi))
+_SQRT_HALF = 0.5**0.5
+# Features up to which NumPy's inverse of a triangle, of eight times the work, is quicker than the import of SciPy's.
+_GENERAL_INVERSE = 32
+# One variance a component is a diagonal of equal entries: no kernel of its own.
+_LOG_DENSITIES: dict[str, Callable[..., None]] = {
+    "full": kernels.full_log_density,
+    "tied": kernels.tied_log_density,
+    "diag": kernels.diag_log_density,
+    "spherical": kernels.diag_log_density,
+}
+_MOMENTS = {"full": "full", "tied": "first", "diag": "diag", "spherical": "diag"}
 
 # A tied covariance is the difference of two moments about one point; rounding leaves this share of them.
 _ROUNDING = 1e-14
@@ -81,17 +90,11 @@ class Gaussian(Family[GaussianParams]):
 
     @property
     def log_density_kernel(self) -> Callable[..., None]:  # type: ignore[override]
-        # One variance a component is a diagonal of equal entries: no kernel of its own.
-        return {
-            "full": kernels.full_log_density,
-            "tied": kernels.tied_log_density,
-            "diag": kernels.diag_log_density,
-            "spherical": kernels.diag_log_density,
-        }[self.covariance_type]
+        return _LOG_DENSITIES[self.covariance_type]
 
     @property
     def moments(self) -> Any:  # type: ignore[override]
-        return {"full": "full", "tied": "first", "diag": "diag", "spherical": "diag"}[self.covariance_type]
+        return _MOMENTS[self.covariance_type]
 
     @property
     def shared_moments(self) -> Any:  # type: ignore[override]
@@ -132,50 +135,44 @@ class Gaussian(Family[GaussianParams]):
         n_features = params.means.shape[1]
         factor = params.precisions_cholesky
         if self.covariance_type == "full":
-            return np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+            return np.log(factor.reshape(len(factor), -1)[:, :: n_features + 1]).sum(axis=1)
         if self.covariance_type == "tied":
             return np.log(np.diagonal(factor)).sum(keepdims=True)
         if self.covariance_type == "diag":
             return np.log(factor).sum(axis=1)
         return n_features * np.log(factor)
 
-    def _constant(self, params: GaussianParams) -> np.ndarray:
-        """The weighted log-densities at the means."""
-        with np.errstate(divide="ignore"):
-            return np.log(params.weights) + self._log_determinant(params) - 0.5 * params.means.shape[1] * _LOG_2PI
-
-    def _screening(self, params: GaussianParams) -> Screening | None:
-        factor = params.precisions_cholesky * np.sqrt(0.5)
-        return find_screening(self._constant(params), params.weights, params.means, params.covariances, factor)
-
     def separates(self, params: GaussianParams) -> bool:
-        return self.covariance_type == "full" and self._screening(params) is not None
+        # Known by what the kernels would be told.
+        return self.covariance_type == "full" and self.pack(params, np.dtype(np.float64)).common.size > 0
 
     def pack(self, params: GaussianParams, dtype: np.dtype[Any]) -> Packed:
         n_components, n_features = params.means.shape
-        constant = self._constant(params)
-        factor = params.precisions_cholesky * np.sqrt(0.5)
-        common = np.zeros(0)
+        constant = _log(params.weights)
+        constant += self._log_determinant(params)
+        constant -= 0.5 * n_features * _LOG_2PI
+        factor = params.precisions_cholesky * _SQRT_HALF
+        common = np.empty((1, 0))
         if self.covariance_type == "full":
-            rows = factor.reshape(n_components, -1)[:, _tile_order(n_features)]
-            screening = self._screening(params)
+            rows = factor.reshape(n_components, -1).take(_tile_order(n_features), axis=1)
+            screening = find_screening(constant, params.weights, params.means, params.covariances, factor)
             if screening is not None:
-                common = np.concatenate([screening.centre, screening.factor.ravel()[_tile_order(n_features)]])
+                common = np.append(screening.centre, screening.factor.take(_tile_order(n_features)))[None]
                 bounds = np.stack([screening.lower, screening.upper], axis=1)
                 rows = np.concatenate([rows, bounds, screening.means], axis=1)
         elif self.covariance_type == "tied":
             centre = params.weights @ params.means
-            common = np.concatenate([centre, factor.ravel()[_tile_order(n_features)]])
+            common = np.append(centre, factor.take(_tile_order(n_features)))[None]
             rows = (params.means - centre) @ factor
         elif self.covariance_type == "diag":
             rows = factor
         else:
             rows = np.repeat(factor[:, None], n_features, axis=1)
-        theta = np.concatenate([constant[:, None], params.means, rows], axis=1)
-        return Packed(
-            np.ascontiguousarray(theta, dtype=dtype),
-            np.ascontiguousarray(common[None], dtype=dtype),
-        )
+        theta = np.empty((n_components, 1 + n_features + rows.shape[1]), dtype=dtype)
+        theta[:, 0] = constant
+        theta[:, 1 : 1 + n_features] = params.means
+        theta[:, 1 + n_features :] = rows
+        return Packed(theta, common.astype(dtype, copy=False))
 
     def log_density(self, X: np.ndarray, params: GaussianParams) -> np.ndarray:
         n_components, n_features = params.means.shape
@@ -193,12 +190,13 @@ class Gaussian(Family[GaussianParams]):
         return self._log_determinant(params) - 0.5 * (n_features * _LOG_2PI + squares)
 
     def update(self, stats: Stats) -> GaussianParams:
-        means = component_means(stats)
-        return self.make_params(component_weights(stats), means, self._covariances(stats, means))
-
-    def _covariances(self, stats: Stats, means: np.ndarray) -> np.ndarray:
-        """Covariances of the moments: ``S2 / N - s s'`` with the shift ``s`` of the mean from the origin."""
         masses = component_masses(stats)
+        shift = stats.first / masses[:, None]
+        means = stats.origin + shift
+        return self.make_params(masses / masses.sum(), means, self._covariances(stats, masses, shift, means))
+
+    def _covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, means: np.ndarray) -> np.ndarray:
+        """Covariances of the moments: ``S2 / N - s s'`` with the shift ``s`` of the mean from the origin."""
         n_features = means.shape[1]
         if self.covariance_type == "tied":
             if stats.shared is None:
@@ -212,10 +210,10 @@ class Gaussian(Family[GaussianParams]):
             tied[np.diag_indices(n_features)] *= np.diagonal(tied) > noise
             tied[np.diag_indices(n_features)] += self.reg_covar
             return tied
-        shift = stats.first / masses[:, None]
         if self.covariance_type == "full":
-            full = stats.second / masses[:, None, None] - shift[:, :, None] * shift[:, None, :]
-            full[:, np.arange(n_features), np.arange(n_features)] += self.reg_covar
+            full = stats.second / masses[:, None, None]
+            full -= shift[:, :, None] * shift[:, None, :]
+            full.reshape(len(full), -1)[:, :: n_features + 1] += self.reg_covar
             return full
         diag = stats.second / masses[:, None] - shift**2 + self.reg_covar
         return diag if self.covariance_type == "diag" else diag.mean(axis=1)
@@ -229,9 +227,9 @@ class Gaussian(Family[GaussianParams]):
             If a covariance is not positive definite.
         """
         if self.covariance_type == "full":
-            factor = np.stack([self._factor(c, f"component {k}") for k, c in enumerate(covariances)])
+            factor = self._factors(covariances)
         elif self.covariance_type == "tied":
-            factor = self._factor(covariances, "all components")
+            factor = self._factors(covariances[None])[0]
         else:
             bad = np.flatnonzero(~(covariances.reshape(len(means), -1) > 0).all(axis=1))
             if bad.size:
@@ -245,21 +243,25 @@ class Gaussian(Family[GaussianParams]):
             return self.make_params(weights, means, 1 / precisions)
         return self.make_params(weights, means, np.linalg.inv(precisions))
 
-    def _factor(self, covariance: np.ndarray, whose: str) -> np.ndarray:
-        """Upper-triangular ``P`` with ``P P' = covariance^-1``: the transposed inverse of the Cholesky factor."""
-        from scipy.linalg import lapack
-
-        if not np.isfinite(covariance).all():
-            raise DegenerateComponentError(
-                f"the covariance of {whose} is not finite: values of the data are too large to be squared. Scale the "
-                "features, or use float64."
-            )
-        lower, failed = lapack.dpotrf(np.ascontiguousarray(covariance, dtype=np.float64), lower=1, clean=1)
-        if failed == 0:
-            lower, failed = lapack.dtrtri(lower, lower=1)
-        if failed != 0 or not np.isfinite(lower).all():
-            raise DegenerateComponentError(self._collapse(whose))
-        return np.ascontiguousarray(lower.T)
+    def _factors(self, covariances: np.ndarray) -> np.ndarray:
+        """Upper-triangular ``P`` with ``P P' = covariance^-1`` for each: the inverse of the upper Cholesky factor."""
+        if np.isfinite(covariances).all():
+            try:
+                factors = _inverses(np.linalg.cholesky(covariances).swapaxes(1, 2))
+                if np.isfinite(factors).all():
+                    return factors
+            except np.linalg.LinAlgError:
+                pass
+        for k, covariance in enumerate(covariances):
+            whose = "all components" if self.covariance_type == "tied" else f"component {k}"
+            if not np.isfinite(covariance).all():
+                raise DegenerateComponentError(
+                    f"the covariance of {whose} is not finite: values of the data are too large to be squared. Scale "
+                    "the features, or use float64."
+                )
+            if not _has_factor(covariance):
+                raise DegenerateComponentError(self._collapse(whose))
+        raise DegenerateComponentError(self._collapse("a component"))
 
     def _collapse(self, whose: str) -> str:
         return (
@@ -350,6 +352,28 @@ class Gaussian(Family[GaussianParams]):
             return rng.multivariate_normal(mean, covariance, n_samples)
         deviation = np.sqrt(params.covariances[component])
         return mean + rng.standard_normal(size=(n_samples, mean.shape[0])) * deviation
+
+
+def _log(weights: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(weights)
+
+
+def _inverses(upper: np.ndarray) -> np.ndarray:
+    """Inverses of upper-triangular matrices, upper-triangular to the last bit."""
+    if upper.shape[1] <= _GENERAL_INVERSE:
+        # Elimination finds nothing below the diagonal to eliminate: back substitution is all that is left.
+        return np.linalg.inv(upper)
+    from scipy.linalg import lapack
+
+    return np.stack([np.ascontiguousarray(lapack.dtrtri(factor, lower=0)[0]) for factor in upper])
+
+
+def _has_factor(covariance: np.ndarray) -> bool:
+    try:
+        return bool(np.isfinite(_inverses(np.linalg.cholesky(covariance[None]).swapaxes(1, 2))).all())
+    except np.linalg.LinAlgError:
+        return False
 
 
 @cache

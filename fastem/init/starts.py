@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from fastem.data.arrays import rough_centre
+from fastem.data.arrays import rough_centre, sample_rows
 from fastem.engines.base import Engine
 from fastem.families.base import Family, Params, component_means
+from fastem.init.kmeans import Clusters, column_means, kmeans, lloyd, seed_rows
 from fastem.stats import Stats
 
 START_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
 
 # k-means on more rows than these finds the same centres, only later.
 _KMEANS_ROWS = 50_000
+# Of a sample, so many rows (or 100 a component) take the centres nearly all the way; a few iterations on all end it.
+_COARSE_ROWS = 10_000
+_FINE_ITERATIONS = 3
 # Values of random responsibilities drawn at a time; the stream of numbers is that of one draw.
 _RANDOM_VALUES = 2**17
 
@@ -44,40 +48,41 @@ def start_params(
     if method == "random":
         stats = _random_responsibilities(family, X, n_components, rng, engine, sample_weight, n_threads)
     elif method == "kmeans":
-        rows, labels, weight = _kmeans(X, n_components, rng, sample_weight)
-        stats = _labelled(family, rows, labels, n_components, engine, weight, n_threads)
+        rows, weight = sample_rows(X, sample_weight, _KMEANS_ROWS, rng)
+        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        # Most of the way on a part of a large sample, whose rows are in no order of their own.
+        step = max(1, len(rows) // max(_COARSE_ROWS, 100 * n_components)) if len(X) > len(rows) else 1
+        part = None if weight is None else weight[::step]
+        centres = kmeans(np.ascontiguousarray(rows[::step]), n_components, rng, engine, part, n_threads)
+        if step > 1:
+            centres = lloyd(rows, centres, engine, weight, n_threads, max_iter=_FINE_ITERATIONS)
+        clusters = Clusters(family.moments)
+        stats = engine.accumulate(clusters, rows, centres, sample_weight=weight, n_threads=n_threads)
+        stats = _with_shared(family, stats, rows, engine, weight, n_threads)
     else:
-        rows = _chosen_rows(X, n_components, method, rng, sample_weight)
-        stats = _labelled(family, rows, np.arange(n_components), n_components, engine, None, n_threads)
+        rows = np.ascontiguousarray(_chosen_rows(X, n_components, method, rng, sample_weight), dtype=np.float64)
+        stats = engine.accumulate_given(family.moments, rows, np.eye(n_components), rows, n_threads=n_threads)
+        stats = _with_shared(family, stats, rows, engine)
     return family.update(stats)
 
 
-def _labelled(
+def _with_shared(
     family: Family[Any],
+    stats: Stats,
     X: np.ndarray,
-    labels: np.ndarray,
-    n_components: int,
     engine: Engine,
-    sample_weight: np.ndarray | None,
-    n_threads: int | None,
+    sample_weight: np.ndarray | None = None,
+    n_threads: int | None = None,
 ) -> Stats:
-    """Statistics of rows that each belong to one component, about the components' means."""
-    X64 = np.ascontiguousarray(X, dtype=np.float64)
-    given = np.zeros((len(X64), n_components))
-    given[np.arange(len(X64)), labels] = 1
-
-    def accumulate(moments: Any, responsibilities: np.ndarray, origin: np.ndarray) -> Stats:
-        return engine.accumulate_given(
-            moments, X64, responsibilities, origin, sample_weight=sample_weight, n_threads=n_threads
-        )
-
-    first = accumulate("first", given, np.repeat(X64[:1], n_components, axis=0))
-    means = component_means(first)
-    stats = accumulate(family.moments, given, means)
+    """``stats`` of rows with the moments of all these rows together, where the family needs them."""
     if family.shared_moments is None:
         return stats
-    centre = stats.mass @ means / stats.mass.sum()
-    return replace(stats, shared=accumulate(family.shared_moments, np.ones((len(X64), 1)), centre[None]))
+    centre = stats.mass @ component_means(stats) / stats.mass.sum()
+    every = np.ones((len(X), 1))
+    shared = engine.accumulate_given(
+        family.shared_moments, X, every, centre[None], sample_weight=sample_weight, n_threads=n_threads
+    )
+    return replace(stats, shared=shared)
 
 
 def _random_responsibilities(
@@ -122,36 +127,6 @@ def _random_chunks(
         yield rows, drawn / drawn.sum(axis=1, keepdims=True)
 
 
-def _subsample(
-    X: np.ndarray, sample_weight: np.ndarray | None, rng: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """All rows of positive weight, or a random sample where they are many."""
-    rows = None if sample_weight is None or (sample_weight > 0).all() else np.flatnonzero(sample_weight > 0)
-    n_rows = len(X) if rows is None else len(rows)
-    if n_rows > _KMEANS_ROWS:
-        # Sorted, so that a memory map is read forwards.
-        drawn = np.sort(rng.randint(n_rows, size=_KMEANS_ROWS))
-        rows = drawn if rows is None else rows[drawn]
-    if rows is None:
-        return X, sample_weight
-    return X[rows], None if sample_weight is None else sample_weight[rows]
-
-
-def _kmeans(
-    X: np.ndarray, n_components: int, rng: np.random.RandomState, sample_weight: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows, their k-means clusters, and their weights."""
-    if n_components == 1:
-        # One cluster is all rows, and needs no search.
-        rows, weight = (X, sample_weight) if len(X) <= _KMEANS_ROWS else _subsample(X, sample_weight, rng)
-        return rows, np.zeros(len(rows), dtype=np.intp), weight
-    from sklearn.cluster import KMeans
-
-    rows, weight = _subsample(X, sample_weight, rng)
-    labels = KMeans(n_clusters=n_components, n_init=1, random_state=rng).fit(rows, sample_weight=weight).labels_
-    return rows, labels, weight
-
-
 def _chosen_rows(
     X: np.ndarray, n_components: int, method: str, rng: np.random.RandomState, sample_weight: np.ndarray | None
 ) -> np.ndarray:
@@ -159,8 +134,6 @@ def _chosen_rows(
     if method == "random_from_data":
         chances = None if sample_weight is None else sample_weight / sample_weight.sum()
         return X[rng.choice(len(X), size=n_components, replace=False, p=chances)]
-    from sklearn.cluster import kmeans_plusplus
-
-    rows, weight = _subsample(X, sample_weight, rng)
-    _, indices = kmeans_plusplus(rows, n_components, sample_weight=weight, random_state=rng)
-    return rows[indices]
+    rows, weight = sample_rows(X, sample_weight, _KMEANS_ROWS, rng)
+    rows = np.asarray(rows, dtype=np.float64)
+    return rows[seed_rows(rows - column_means(rows), n_components, rng, weight)]

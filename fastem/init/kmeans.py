@@ -1,0 +1,190 @@
+"""k-means on the engines' own pass: EM of spheres that all have one vanishing variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastem.engines.base import Engine
+from fastem.families.base import Family, Packed, Params
+from fastem.kernels.gaussian import diag_log_density
+from fastem.stats import Moments, Stats
+
+# Precision of the spheres over that of the data: a row whose squared distances to two centres differ by 1e-10 of the
+# variance belongs to one of them alone.
+_SHARPNESS = 1e12
+# Head start of a centre over the next in log-density, so that a row at equal distances goes to the first.
+_PRECEDENCE = 100.0
+# Lloyd's iterations end as scikit-learn's do.
+_TOL = 1e-4
+_MAX_ITER = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Centres(Params):
+    """Centres (n_clusters, n_features) of clusters, and one precision for all."""
+
+    means: np.ndarray
+    precision: float
+
+    @property
+    def origin(self) -> np.ndarray:
+        return self.means
+
+
+@dataclass(frozen=True)
+class Clusters(Family[Centres]):
+    """Clusters of the rows nearest to a centre: responsibilities are 0 or 1, statistics those that are asked for."""
+
+    moments: Moments = "first"
+
+    name = "clusters"
+    params_type = Centres
+    log_density_kernel = staticmethod(diag_log_density)
+
+    def pack(self, params: Centres, dtype: np.dtype[Any]) -> Packed:
+        n_clusters, n_features = params.means.shape
+        theta = np.empty((n_clusters, 1 + 2 * n_features), dtype=dtype)
+        theta[:, 0] = _precedence(n_clusters)
+        theta[:, 1 : 1 + n_features] = params.means
+        theta[:, 1 + n_features :] = (0.5 * params.precision) ** 0.5
+        return Packed(theta, np.empty((1, 0), dtype=dtype))
+
+    def log_density(self, X: np.ndarray, params: Centres) -> np.ndarray:
+        squares = np.stack([((X - mean) ** 2).sum(axis=1) for mean in params.means], axis=1)
+        return _precedence(len(params.means)) - 0.5 * params.precision * squares
+
+    def update(self, stats: Stats) -> Centres:
+        raise NotImplementedError("the precision of clusters is not estimated")
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        return n_components * n_features
+
+    def sample(self, params: Centres, component: int, n_samples: int, rng: Any) -> np.ndarray:
+        raise NotImplementedError("clusters are no distribution")
+
+
+def _precedence(n_clusters: int) -> np.ndarray:
+    return np.arange(0.0, -_PRECEDENCE * n_clusters, -_PRECEDENCE)
+
+
+def kmeans(
+    X: np.ndarray,
+    n_clusters: int,
+    rng: np.random.RandomState,
+    engine: Engine,
+    sample_weight: np.ndarray | None = None,
+    n_threads: int | None = None,
+) -> Centres:
+    """Centres of k-means: Lloyd's iterations from the centres that greedy k-means++ seeds.
+
+    Draws the random numbers that ``sklearn.cluster.KMeans(n_init=1)`` draws, ends as it does, and gives its clusters.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float64
+    sample_weight : ndarray of shape (n_samples,), optional
+        Positive.
+    """
+    middle = column_means(X)
+    centred = X - middle
+    variance = float(np.vdot(centred, centred)) / X.size
+    weights = np.full(n_clusters, 1 / n_clusters)
+    means = X[seed_rows(centred, n_clusters, rng, sample_weight)]
+    centres = Centres(weights, means, _SHARPNESS / variance if variance > 0 else 1.0)
+    return lloyd(X, centres, engine, sample_weight, n_threads)
+
+
+def lloyd(
+    X: np.ndarray,
+    centres: Centres,
+    engine: Engine,
+    sample_weight: np.ndarray | None = None,
+    n_threads: int | None = None,
+    max_iter: int = _MAX_ITER,
+) -> Centres:
+    """Lloyd's iterations from ``centres``; a cluster without rows starts again from a row that is far from its centre.
+
+    References
+    ----------
+    Lloyd (1982), Least squares quantization in PCM.
+    """
+    clusters = Clusters()
+    tol = _TOL * _SHARPNESS / centres.precision
+    for _ in range(max_iter):
+        stats = engine.accumulate(clusters, X, centres, sample_weight=sample_weight, n_threads=n_threads)
+        if stats.mass.all():
+            means = centres.means + stats.first / stats.mass[:, None]
+        else:
+            means = _refilled(X, centres, engine, sample_weight, n_threads)
+        moved = means - centres.means
+        centres = Centres(centres.weights, means, centres.precision)
+        if np.vdot(moved, moved) <= tol:
+            break
+    return centres
+
+
+def column_means(X: np.ndarray) -> np.ndarray:
+    """Means of columns as a matrix product, many times as quick as a sum along the rows of a narrow array."""
+    return np.full(len(X), 1 / len(X)) @ X
+
+
+def seed_rows(
+    X: np.ndarray, n_clusters: int, rng: np.random.RandomState, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Numbers of the rows that greedy k-means++ picks: each the best of a few drawn by their distance.
+
+    ``X`` should be centred: squared distances come from products of rows.
+
+    References
+    ----------
+    Arthur & Vassilvitskii (2007), k-means++: the advantages of careful seeding. The greedy form, as examined by Celebi,
+    Kingravi & Vela (2013), A comparative study of efficient initialization methods for the k-means clustering
+    algorithm.
+    """
+    n_trials = 2 + int(np.log(n_clusters))
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+    squares = np.einsum("ij,ij->i", X, X)
+    chosen = np.empty(n_clusters, dtype=np.intp)
+
+    def distances(rows: np.ndarray) -> np.ndarray:
+        found = (-2 * X[rows]) @ X.T
+        found += squares
+        found += squares[rows, None]
+        return np.maximum(found, 0, out=found)
+
+    def drawn(chances: np.ndarray, size: int) -> np.ndarray:
+        summed = chances.cumsum()
+        found = summed.searchsorted(rng.random_sample(size) * summed[-1], side="right")
+        # Where all chances are 0, or by rounding, none is found.
+        return np.minimum(found, len(chances) - 1)
+
+    chosen[:1] = drawn(weight, 1)
+    nearest = distances(chosen[:1])[0]
+    for k in range(1, n_clusters):
+        candidates = drawn(nearest * weight, n_trials)
+        reached = distances(candidates)
+        np.minimum(reached, nearest, out=reached)
+        best = int((reached @ weight).argmin())
+        nearest, chosen[k] = reached[best], candidates[best]
+    return chosen
+
+
+def _refilled(
+    X: np.ndarray, centres: Centres, engine: Engine, sample_weight: np.ndarray | None, n_threads: int | None
+) -> np.ndarray:
+    """Means of the clusters, each empty one given one of the rows that are farthest from their centres."""
+    n_clusters = len(centres.means)
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+    labels = engine.evaluate(Clusters(), X, centres, ("labels",), n_threads=n_threads).labels
+    far = ((X - centres.means[labels]) ** 2).sum(axis=1)
+    empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0)
+    # Rows at their centre are not taken from it: there are fewer distinct rows than clusters.
+    rows = np.argsort(-far, kind="stable")[: len(empty)]
+    rows = rows[far[rows] > 0]
+    labels[rows] = empty[: len(rows)]
+    mass = np.bincount(labels, weight, n_clusters)
+    sums = np.stack([np.bincount(labels, weight * column, n_clusters) for column in (X - X[0]).T], axis=1)
+    return np.where(mass[:, None] > 0, X[0] + sums / np.where(mass > 0, mass, 1)[:, None], centres.means)
