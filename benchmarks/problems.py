@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,14 @@ SHAPES = (
     Shape(500_000, 32, 64, "diag", 6),
     Shape(200_000, 128, 64, "diag"),
 )
+
+
+def chosen_shapes(parts: Sequence[str] | None) -> list[Shape]:
+    """Shapes whose names contain one of ``parts``; all where that is None."""
+    chosen = [shape for shape in SHAPES if parts is None or any(part in shape.name for part in parts)]
+    if not chosen:
+        raise SystemExit(f"--shapes {' '.join(parts or ())} is in none of {', '.join(shape.name for shape in SHAPES)}")
+    return chosen
 
 
 def make_rows(shape: Shape, dtype: Any = np.float64, seed: int = 0) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
@@ -78,6 +79,11 @@ def report(machine: dict[str, Any]) -> str:
     if machine["load"] is not None and machine["load"] > _MAX_LOAD:
         lines.append(f"WARNING: the load is over {_MAX_LOAD}: something else runs here, and no figure below is safe.")
     return "\n".join(lines)
+
+
+def plain(settings: argparse.Namespace) -> dict[str, Any]:
+    """A program's settings as JSON takes them."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(settings).items()}
 
 
 def load() -> float | None:

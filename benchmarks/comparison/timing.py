@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 # Threads of a matrix library spin for some 10 ms after their last task, on cores that others are measured on.
-_PAUSE = 0.1
+PAUSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Turn:
 
 def clock(function: Callable[[], Any]) -> tuple[Turn, Any]:
     """What a call took, after a pause for the threads of the call before, and what it returned."""
-    time.sleep(_PAUSE)
+    time.sleep(PAUSE)
     wall, cpu = time.perf_counter(), time.process_time()
     value = function()
     return Turn(time.perf_counter() - wall, time.process_time() - cpu), value
