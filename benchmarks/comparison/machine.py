@@ -30,6 +30,8 @@ def set_threads(n_threads: int) -> None:
     if "numpy" in sys.modules:
         raise RuntimeError("threads must be set before NumPy is imported")
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(n_threads)))
+    # A peer that brings TBB would change what fastem's threads run on: Numba prefers it where it is installed.
+    os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
 
 
 def malloc_keeps() -> bool:

@@ -1,0 +1,31 @@
+"""Time against the number of rows, features and components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comparison import iterations
+from comparison.contenders import takers
+from problems import Shape, make_soft_problem
+
+#: Shapes along each axis. Responsibilities are soft on all of them: no one has less to do where D is large.
+SWEEPS = {
+    "N": [Shape(n, 8, 8) for n in (1_000, 10_000, 100_000, 1_000_000)],
+    "D": [Shape(50_000, d, 16) for d in (2, 4, 8, 16, 32, 64, 128)],
+    "K": [Shape(100_000, 8, k) for k in (2, 4, 8, 16, 32, 64, 128)],
+}
+
+
+def measure(settings: Any, names: list[str]) -> dict[str, Any]:
+    """Results by axis, size and contender, printed on the way."""
+    found: dict[str, Any] = {}
+    for axis, shapes in SWEEPS.items():
+        found[axis] = {}
+        for full_shape in shapes:
+            shape = full_shape.scaled(settings.scale)
+            size = {"N": shape.n_samples, "D": shape.n_features, "K": shape.n_components}[axis]
+            print(f"\nAgainst {axis}: {shape.name} {settings.dtype}, soft responsibilities")
+            X, start = make_soft_problem(shape, settings.dtype)
+            contenders = takers(names, shape.structure, settings.dtype)
+            found[axis][size] = iterations.measure(X, start, shape, settings, contenders)
+    return found
