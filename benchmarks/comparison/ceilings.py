@@ -20,7 +20,7 @@ _LEAST_SECONDS = 0.1
 
 
 def seconds_of(call: Callable[[], Any], least: float = _LEAST_SECONDS) -> float:
-    """Mean seconds of a call, over as many as fill ``least`` seconds, after a pause for the threads of the call before."""
+    """Mean seconds of a call, over as many as fill ``least`` seconds, after a pause for the threads before it."""
     time.sleep(PAUSE)
     began = time.perf_counter()
     calls = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from peers.armadillo import Armadillo
-from peers.base import MissingPeer, Peer
+from peers.base import MissingPeerError, Peer
 from peers.estimators import Fastem, ScikitLearn
 from peers.jax_em import Jax
 from peers.mclust import Mclust
@@ -34,7 +34,7 @@ def find(names: list[str] | None) -> tuple[dict[str, str], dict[str, str]]:
             continue
         try:
             versions[name] = peer.version()
-        except MissingPeer as reason:
+        except MissingPeerError as reason:
             missing[name] = str(reason)
     return versions, missing
 

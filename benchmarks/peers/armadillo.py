@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from peers.base import MissingPeer
+from peers.base import MissingPeerError
 from peers.program import Program
 
 _OPTIONS = ("-O3", "-march=native", "-fopenmp", "-std=c++17", "-DARMA_NO_DEBUG")
@@ -32,12 +32,12 @@ def _built() -> tempfile.TemporaryDirectory[Any]:
     """Folder with the program, which goes when this process does."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
-        raise MissingPeer("no C++ compiler")
+        raise MissingPeerError("no C++ compiler")
     folder = tempfile.TemporaryDirectory(prefix="fastem-benchmark-")
     source = Path(__file__).with_name("armadillo.cpp")
     program = Path(folder.name) / "armadillo"
     command = [compiler, *_OPTIONS, str(source), "-o", str(program), "-larmadillo"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise MissingPeer(f"does not build (Debian: apt-get install libarmadillo-dev): {done.stderr.strip()[:120]}")
+        raise MissingPeerError(f"does not build (Debian: apt-get install libarmadillo-dev): {done.stderr.strip()[:99]}")
     return folder

@@ -14,7 +14,7 @@ from comparison.timing import Turn
 from problems import Start
 
 
-class MissingPeer(Exception):
+class MissingPeerError(Exception):
     """The peer cannot run here; the message says why, or what to install."""
 
 
@@ -54,7 +54,7 @@ class Peer(ABC):
 
         Raises
         ------
-        MissingPeer
+        MissingPeerError
             If it cannot run here.
         """
 
@@ -67,7 +67,7 @@ def package_version(distribution: str, install: str | None = None) -> str:
     try:
         return version(distribution)
     except PackageNotFoundError:
-        raise MissingPeer(f"not installed (pip install {install or distribution})") from None
+        raise MissingPeerError(f"not installed (pip install {install or distribution})") from None
 
 
 def covariances_of(start: Start, structure: str) -> np.ndarray:

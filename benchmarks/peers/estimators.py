@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from comparison.timing import clock
-from peers.base import Fit, MissingPeer, Outcome, Peer, package_version
+from peers.base import Fit, MissingPeerError, Outcome, Peer, package_version
 from problems import Start
 
 
@@ -57,7 +57,7 @@ class Fastem(_Estimator):
         from fastem import __version__, available_engines
 
         if self.engine not in (*available_engines(), "auto"):
-            raise MissingPeer("not in this installation of fastem")
+            raise MissingPeerError("not in this installation of fastem")
         return __version__
 
     def unfitted(self, n_components: int, n_threads: int, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from comparison.timing import clock
-from peers.base import Fit, MissingPeer, Outcome, Peer, covariances_of, package_version
+from peers.base import Fit, MissingPeerError, Outcome, Peer, covariances_of, package_version
 from problems import Start
 
 
@@ -18,12 +18,12 @@ class OneDAL(Peer):
         # daal4py comes with scikit-learn-intelex since 2025; on its own it is an older oneDAL.
         try:
             found = package_version("scikit-learn-intelex")
-        except MissingPeer:
+        except MissingPeerError:
             found = package_version("daal4py", "scikit-learn-intelex")
         try:
             import daal4py  # noqa: F401
         except ImportError as error:
-            raise MissingPeer(f"daal4py does not load: {error}") from None
+            raise MissingPeerError(f"daal4py does not load: {error}") from None
         return found
 
     @contextmanager

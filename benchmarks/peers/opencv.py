@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from comparison.timing import clock
-from peers.base import Fit, MissingPeer, Outcome, Peer, covariances_of
+from peers.base import Fit, MissingPeerError, Outcome, Peer, covariances_of
 from problems import Start
 
 
@@ -19,9 +19,11 @@ class OpenCV(Peer):
         try:
             import cv2
         except ImportError:
-            raise MissingPeer("not installed (pip install 'opencv-python-headless<5')") from None
+            raise MissingPeerError("not installed (pip install 'opencv-python-headless<5')") from None
         if not hasattr(cv2, "ml"):
-            raise MissingPeer(f"OpenCV {cv2.__version__} has no module ml (pip install 'opencv-python-headless<5')")
+            raise MissingPeerError(
+                f"OpenCV {cv2.__version__} has no module ml (pip install 'opencv-python-headless<5')"
+            )
         return cv2.__version__
 
     @contextmanager

@@ -19,8 +19,8 @@ from problems import Start
 class Program(Peer):
     """Runs ``command() FOLDER N D K STRUCTURE DTYPE ITERATIONS``.
 
-    The folder has ``rows``, ``weights``, ``means`` and ``covariances`` as plain values row by row. The program writes the
-    last three over them, and prints ``{"wall": seconds, "cpu": seconds, "rise": bytes or null}``.
+    The folder has ``rows``, ``weights``, ``means`` and ``covariances`` as plain values row by row. The program
+    writes the last three over them, and prints ``{"wall": seconds, "cpu": seconds, "rise": bytes or null}``.
     """
 
     own_process = True

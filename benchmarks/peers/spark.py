@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from comparison.timing import PAUSE, Turn
-from peers.base import Fit, MissingPeer, Outcome, Peer, package_version
+from peers.base import Fit, MissingPeerError, Outcome, Peer, package_version
 from problems import Start
 
 
@@ -28,7 +28,7 @@ class Spark(Peer):
         found = package_version("pyspark")
         package_version("pyarrow")
         if shutil.which("java") is None:
-            raise MissingPeer("no Java (Debian: apt-get install default-jre-headless)")
+            raise MissingPeerError("no Java (Debian: apt-get install default-jre-headless)")
         return found
 
     @contextmanager
