@@ -73,7 +73,8 @@ def _measure(settings: argparse.Namespace) -> None:
         print(_ceilings_line(dtype, found["ceilings"][dtype]))
     print("\n" + HOW.format(threads=settings.threads, iterations=_ITERATIONS))
     gauge = Gauge(settings.dtype, settings.threads)
-    for shape in chosen_shapes(settings.shapes):
+    for full_shape in chosen_shapes(settings.shapes):
+        shape = full_shape.scaled(settings.scale)
         found["shapes"][shape.name] = _measure_shape(shape, gauge, settings)
     found["load_at_end"] = machine.load()
     if settings.json:
@@ -87,13 +88,12 @@ def _ceilings_line(dtype: str, ceilings: dict[str, Any]) -> str:
     return f"{name}: {2 * ceilings['multiply_adds'] / 1e9:.4g} GFLOP/s; exponentials, 1e9/s: {rates}"
 
 
-def _measure_shape(full_shape: Any, gauge: Any, settings: argparse.Namespace) -> dict[str, Any]:
+def _measure_shape(shape: Any, gauge: Any, settings: argparse.Namespace) -> dict[str, Any]:
     from comparison.ceilings import seconds_of
     from problems import make_soft_problem, overlap
 
     from fastem import Gaussian, available_engines, get_engine
 
-    shape = full_shape.scaled(settings.scale)
     X, start = make_soft_problem(shape, settings.dtype)
     family = Gaussian(shape.structure)
     params = family.from_precisions(*(a.astype("float64") for a in (start.weights, start.means, start.precisions)))

@@ -20,7 +20,7 @@ _THREAD_VARIABLES = (
 )
 # glibc gives large blocks back to the system when they are freed, and clears fresh pages at the next allocation.
 _MALLOC_KEEPS = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**33)}
-_PACKAGES = ("fastem", "numpy", "scipy", "numba", "scikit-learn")
+_PACKAGES = ("numpy", "scipy", "numba", "scikit-learn")
 _MAX_LOAD = 0.5
 
 
@@ -52,14 +52,14 @@ def describe() -> dict[str, Any]:
     import numba
     from threadpoolctl import threadpool_info
 
-    from fastem import compiled
+    from fastem import __version__, compiled
 
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()} {' '.join(platform.libc_ver())}".strip(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {"fastem": __version__, **{name: _version(name) for name in _PACKAGES}},
         "compiled_level": compiled.level,
         "numba_threads": numba.get_num_threads(),
         "blas": sorted({f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"

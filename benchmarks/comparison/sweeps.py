@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from comparison import iterations
@@ -15,6 +16,10 @@ SWEEPS = {
     "K": [Shape(100_000, 8, k) for k in (2, 4, 8, 16, 32, 64, 128)],
 }
 
+# Multiply-adds, roughly, of all iterations that a figure is the mean of.
+_WORK = 2e9
+_MOST_ITERATIONS = 100
+
 
 def measure(settings: Any, names: list[str]) -> dict[str, Any]:
     """Results by axis, size and contender, printed on the way."""
@@ -27,5 +32,12 @@ def measure(settings: Any, names: list[str]) -> dict[str, Any]:
             print(f"\nAgainst {axis}: {shape.name} {settings.dtype}, soft responsibilities")
             X, start = make_soft_problem(shape, settings.dtype)
             contenders = takers(names, shape.structure, settings.dtype)
-            found[axis][size] = iterations.measure(X, start, shape, settings, contenders)
+            longer = argparse.Namespace(**{**vars(settings), "iterations": _iterations(shape, settings.iterations)})
+            found[axis][size] = iterations.measure(X, start, shape, longer, contenders)
     return found
+
+
+def _iterations(shape: Shape, least: int) -> int:
+    """More iterations of a small problem: one alone is too short to be measured."""
+    work = shape.n_samples * shape.n_components * shape.n_features * (shape.n_features + 8)
+    return max(least, min(round(_WORK / work), _MOST_ITERATIONS))

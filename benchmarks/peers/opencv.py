@@ -10,6 +10,8 @@ from comparison.timing import clock
 from peers.base import Fit, MissingPeerError, Outcome, Peer, covariances_of
 from problems import Start
 
+_INSTALL = "pip install 'opencv-python-headless<5'"
+
 
 class OpenCV(Peer):
     name = "OpenCV"
@@ -19,11 +21,9 @@ class OpenCV(Peer):
         try:
             import cv2
         except ImportError:
-            raise MissingPeerError("not installed (pip install 'opencv-python-headless<5')") from None
+            raise MissingPeerError(f"not installed ({_INSTALL})") from None
         if not hasattr(cv2, "ml"):
-            raise MissingPeerError(
-                f"OpenCV {cv2.__version__} has no module ml (pip install 'opencv-python-headless<5')"
-            )
+            raise MissingPeerError(f"OpenCV {cv2.__version__} has no module ml ({_INSTALL})")
         return cv2.__version__
 
     @contextmanager

@@ -49,16 +49,17 @@ def _title(run: Run) -> str:
     return f"{run['settings']['dtype']}{keeps}" + ("" if scale == 1 else f", rows times {scale:g}: a smoke run")
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
-
-
 def _spread(values: list[float | None], unit: float = 1.0, digits: int = 3) -> str:
     numbers = [value / unit for value in values if value is not None]
     if not numbers or len(numbers) < len(values):
         return ""
     spread = Spread.of(numbers)
-    return f"{spread.median:.{digits}g} [{spread.min:.{digits}g}, {spread.max:.{digits}g}]"
+    median, least, most = (_number(value, digits) for value in (spread.median, spread.min, spread.max))
+    return f"{median} [{least}, {most}]"
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def _picture(name: str, text: str, folder: Path) -> str:
@@ -98,7 +99,7 @@ def _iterations(run: Run, folder: Path, number: int) -> list[str]:
     rows = []
     for shape, seconds in medians.items():
         least = min(seconds.values(), default=math.nan)
-        cells = [_seconds(seconds[name]) if name in seconds else "" for name in names]
+        cells = [_number(seconds[name]) if name in seconds else "" for name in names]
         cells = [f"**{c}**" if c and seconds[n] == least else c for n, c in zip(names, cells, strict=True)]
         rows.append([shape, *cells])
     picture = f"iterations-{number}.png"
@@ -130,7 +131,7 @@ def _details(results: dict[str, Any]) -> str:
         faster = "1" if name == "scikit-learn" else _spread(result["faster"])
         likelihood = f"{result['log_likelihood']:.10g}"
         rounds = str(len(result["wall"]))
-        rows.append([name, _spread(result["wall"]), _seconds(cpu), faster, likelihood, result["mark"], rounds])
+        rows.append([name, _spread(result["wall"]), _number(cpu), faster, likelihood, result["mark"], rounds])
     return _table(head, rows)
 
 
@@ -177,14 +178,14 @@ def _sweep(run: Run, folder: Path, number: int) -> list[str]:
     plots.sweeps(run["sweep"], folder / picture)
     parts = [
         f"### {_title(run)}",
-        "Seconds an iteration, full covariances, soft responsibilities; against N: 8 features, 8 components; against D: "
-        "50,000 rows, 16 components; against K: 100,000 rows, 8 features.",
+        "Seconds an iteration, full covariances, soft responsibilities; against N: 8 features, 8 components; against "
+        "D: 50,000 rows, 16 components; against K: 100,000 rows, 8 features.",
         _picture(picture, "Seconds an iteration against N, D and K", folder),
     ]
     for axis, sizes in run["sweep"].items():
         names = list(dict.fromkeys(name for results in sizes.values() for name in results))
         found = {size: plots.medians(results) for size, results in sizes.items()}
-        rows = [[size, *(_seconds(s[n]) if n in s else "" for n in names)] for size, s in found.items()]
+        rows = [[size, *(_number(s[n]) if n in s else "" for n in names)] for size, s in found.items()]
         parts.append(_table([axis, *names], rows))
     return parts
 

@@ -51,7 +51,8 @@ def _legend(figure: Any, axes: Any) -> None:
     for ax in np.atleast_1d(axes).ravel():
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    order = [name for name in _STYLES if name in handles] or list(handles)
+    figure.legend([handles[name] for name in order], order, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
 def iterations(shapes: dict[str, dict[str, float]], file: Path) -> None:
@@ -62,7 +63,7 @@ def iterations(shapes: dict[str, dict[str, float]], file: Path) -> None:
         front = 3 if name.startswith("fastem") else 2
         ax.plot(*zip(*points, strict=True), marker, color=colour, label=name, markersize=7, zorder=front)
     ax.set_yticks(range(len(shapes)), list(shapes))
-    ax.invert_yaxis()
+    ax.set_ylim(len(shapes) - 0.5, -0.5)
     ax.set_xscale("log")
     ax.set_xlabel("seconds an iteration")
     ax.grid(alpha=0.3)
@@ -101,7 +102,8 @@ def _bars(groups: dict[str, dict[str, float]], label: str, file: Path) -> None:
         layout="constrained",
         height_ratios=[len(bars) + 1 for bars in groups.values()],
     )
-    for ax, (group, bars) in zip(axes[:, 0], groups.items(), strict=True):
+    for ax, (group, values) in zip(axes[:, 0], groups.items(), strict=True):
+        bars = dict(sorted(values.items(), key=lambda bar: bar[1]))
         drawn = ax.barh(list(bars), list(bars.values()), color=[_style(name)[0] for name in bars])
         ax.bar_label(drawn, [f"{value:.3g}" for value in bars.values()], padding=3)
         ax.invert_yaxis()
@@ -149,7 +151,7 @@ def fractions(shapes: dict[str, Any], file: Path) -> None:
     ax.set_yticks(range(len(shapes)), list(shapes))
     ax.invert_yaxis()
     ax.axvline(1.0, color="black")
-    ax.set_xlim(0, max(1.05, ax.get_xlim()[1]))
+    ax.set_xlim(0, min(1.5, max(1.05, ax.get_xlim()[1])))
     ax.set_xlabel("fraction of the limit's speed")
     _legend(figure, ax)
     _save(figure, file)
