@@ -19,6 +19,8 @@ SWEEPS = {
 # Multiply-adds, roughly, of all iterations that a figure is the mean of.
 _WORK = 2e9
 _MOST_ITERATIONS = 100
+# Share of the budget for a peer and shape: there are many shapes, and a curve bears more noise than a table.
+_BUDGET = 0.25
 
 
 def measure(settings: Any, names: list[str]) -> dict[str, Any]:
@@ -32,8 +34,9 @@ def measure(settings: Any, names: list[str]) -> dict[str, Any]:
             print(f"\nAgainst {axis}: {shape.name} {settings.dtype}, soft responsibilities")
             X, start = make_soft_problem(shape, settings.dtype)
             contenders = takers(names, shape.structure, settings.dtype)
-            longer = argparse.Namespace(**{**vars(settings), "iterations": _iterations(shape, settings.iterations)})
-            found[axis][size] = iterations.measure(X, start, shape, longer, contenders)
+            own = {"iterations": _iterations(shape, settings.iterations), "budget": settings.budget * _BUDGET}
+            changed = argparse.Namespace(**{**vars(settings), **own})
+            found[axis][size] = iterations.measure(X, start, shape, changed, contenders)
     return found
 
 
