@@ -25,6 +25,8 @@ of the rounds' ratios [least, most]. PASS or MISS: the median against the target
 
 # Iterations before the pass that is measured: the parameters are no longer the start's, and still soft.
 _ITERATIONS = 2
+# More than any cache holds, for the bandwidth that is printed; a pass is held against that of its own rows.
+_READ_BYTES = 2**28
 # Times the limit that a pass may take in float64, by structure and number of features.
 _TARGETS = {
     "full": {8: 3.0, 16: 2.2, 32: 2.2, 64: 1.8, 128: 1.5},
@@ -55,6 +57,7 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(settings: argparse.Namespace) -> None:
     # Only now: these read the number of threads when they are imported.
+    import numpy as np
     from comparison import machine
     from comparison.ceilings import Gauge
     from problems import chosen_shapes
@@ -67,9 +70,11 @@ def _measure(settings: argparse.Namespace) -> None:
         "shapes": {},
     }
     print(machine.report(found["machine"]))
+    values = np.ones(_READ_BYTES // 8)
     for dtype in ("float64", "float32"):
         gauge = Gauge(dtype, settings.threads)
         found["ceilings"][dtype] = {"multiply_adds": gauge.multiply_adds(), "exponentials": gauge.exponentials()}
+        found["ceilings"][dtype]["read"] = gauge.read(values)
         print(_ceilings_line(dtype, found["ceilings"][dtype]))
     print("\n" + HOW.format(threads=settings.threads, iterations=_ITERATIONS))
     gauge = Gauge(settings.dtype, settings.threads)
@@ -85,7 +90,10 @@ def _measure(settings: argparse.Namespace) -> None:
 def _ceilings_line(dtype: str, ceilings: dict[str, Any]) -> str:
     rates = ", ".join(f"{name} {rate / 1e9:.3g}" for name, rate in ceilings["exponentials"].items())
     name = "DGEMM" if dtype == "float64" else "SGEMM"
-    return f"{name}: {2 * ceilings['multiply_adds'] / 1e9:.4g} GFLOP/s; exponentials, 1e9/s: {rates}"
+    return (
+        f"{name}: {2 * ceilings['multiply_adds'] / 1e9:.4g} GFLOP/s; exponentials, 1e9/s: {rates}; reading memory: "
+        f"{ceilings['read'] / 1e9:.3g} GB/s"
+    )
 
 
 def _measure_shape(shape: Any, gauge: Any, settings: argparse.Namespace) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def compared():
     """Figures of compare.py: all sections, a peer that failed and one that is missing."""
     iterations = by_contender(log_likelihood=-11.25, mark="")
     iterations["OpenCV"] = {"failure": "error: no memory"}
-    iterations["oneDAL"] = timed(-0.1, log_likelihood=float("nan"), mark="DIFFERS")
+    iterations["oneDAL"] = timed(0.01, log_likelihood=float("nan"), mark="DIFFERS")
     shape = {"largest_responsibility": 0.6, "vanishing": 0.01, "iterations": iterations}
     solution = by_contender(log_likelihood=[-11.0] * 3, n_iter=[30, 31, 300], converged=[True, True, False])
     return {
@@ -54,7 +54,7 @@ def compared():
 
 def limited():
     rounds = [{"seconds": 0.3, "limit": 0.1}, {"seconds": 0.2, "limit": 0.1}, {"seconds": 0.2, "limit": 0.1}]
-    rates = {"multiply_adds": 5e10, "exponentials": {"numpy": 1e9}}
+    rates = {"multiply_adds": 5e10, "exponentials": {"numpy": 1e9}, "read": 1e10}
     return {
         "program": "limit",
         "settings": SETTINGS,
@@ -112,6 +112,7 @@ def test_report_of_all_sections(tmp_path):
     ]
     assert len(pictures) == 5
     assert "mclust (no R)" in text
+    assert "| full-1000x2x3 | 2 | **0.2** |  | (0.02) |" in text
     assert "error: no memory" in text
     assert "| full-1000x8x8 | numba | 0.2 [0.2, 0.3] | 0.1 [0.1, 0.1] | 2 [2, 3] | 2.5 | PASS |" in text
     assert "2 [1, 3] | -11.25" in text

@@ -25,7 +25,8 @@ _WARM_UP_ROWS = 8192
 def measure(settings: Any) -> dict[str, Any]:
     """Results by shape and contender, printed on the way."""
     print(f"\nTime to solution, {settings.dtype}\n{HOW.format(max_iter=settings.max_iter)}")
-    return {shape.name: _measure(shape.scaled(settings.scale), settings) for shape in SHAPES}
+    shapes = [shape.scaled(settings.scale) for shape in SHAPES]
+    return {shape.name: _measure(shape, settings) for shape in shapes}
 
 
 def _measure(shape: Shape, settings: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from comparison.timing import Spread
 from reporting import plots
 
 Run = dict[str, Any]
+_ANOTHER_ANSWER = ("DIFFERS", "own start")
 
 
 def page(runs: list[Run], folder: Path) -> str:
@@ -98,15 +99,14 @@ def _iterations(run: Run, folder: Path, number: int) -> list[str]:
     names = list(dict.fromkeys(name for results in shapes.values() for name in results))
     rows = []
     for shape, seconds in medians.items():
-        least = min(seconds.values(), default=math.nan)
-        cells = [_number(seconds[name]) if name in seconds else "" for name in names]
-        cells = [f"**{c}**" if c and seconds[n] == least else c for n, c in zip(names, cells, strict=True)]
-        rows.append([shape, *cells])
+        agreeing = [s for name, s in seconds.items() if shapes[shape][name]["mark"] not in _ANOTHER_ANSWER]
+        least = min(agreeing, default=math.nan)
+        rows.append([shape, *(_cell(seconds.get(name), least, shapes[shape].get(name)) for name in names)])
     picture = f"iterations-{number}.png"
     plots.iterations(medians, folder / picture)
     parts = [
         f"### {_title(run)}",
-        "Seconds an iteration from the same start:",
+        "Seconds an iteration from the same start; the least is bold, (in brackets) ended with another likelihood:",
         _table(["", *names], rows),
         _picture(picture, "Seconds an iteration by shape and contender", folder),
     ]
@@ -118,6 +118,14 @@ def _iterations(run: Run, folder: Path, number: int) -> list[str]:
         )
         parts.append(_details(results))
     return parts
+
+
+def _cell(seconds: float | None, least: float, result: dict[str, Any] | None) -> str:
+    if seconds is None or result is None:
+        return ""
+    if result["mark"] in _ANOTHER_ANSWER:
+        return f"({_number(seconds)})"
+    return f"**{_number(seconds)}**" if seconds == least else _number(seconds)
 
 
 def _details(results: dict[str, Any]) -> str:
@@ -170,7 +178,8 @@ def _limits(runs: list[Run], folder: Path) -> list[str]:
 
 def _ceilings(dtype: str, found: dict[str, Any]) -> str:
     rates = ", ".join(f"{rate / 1e9:.2g}e9 ({name})" for name, rate in found["exponentials"].items())
-    return f"{dtype} {2 * found['multiply_adds'] / 1e9:.0f} GFLOP/s, exponentials a second {rates}"
+    products, read = 2 * found["multiply_adds"] / 1e9, found["read"] / 1e9
+    return f"{dtype} {products:.0f} GFLOP/s, exponentials a second {rates}, reading memory {read:.0f} GB/s"
 
 
 def _sweep(run: Run, folder: Path, number: int) -> list[str]:
