@@ -1,4 +1,4 @@
-"""fastem against scikit-learn on this machine: same rows, same start, same iterations.
+"""fastem against its peers on this machine: same rows, same start, same iterations.
 
     python benchmarks/compare.py [--shapes 8x8 diag] [--dtype float32] [--scale 0.1] [--json results.json]
 
@@ -14,7 +14,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("iterations", "posteriors", "memory", "cold-start")
+SECTIONS = ("iterations", "posteriors", "small", "solution", "memory", "cold-start", "sweep")
+PEERS = ("oneDAL", "OpenCV", "Armadillo", "JAX", "pomegranate", "mclust", "Spark")
 
 
 def main() -> None:
@@ -37,6 +38,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="multiply the number of rows: 0.01 for a smoke run")
     parser.add_argument("--threads", type=_positive, default=2, help="for BLAS, OpenMP, Numba and fastem alike")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--peers", nargs="*", choices=PEERS, help="beside scikit-learn; by default all that can be had")
+    parser.add_argument(
+        "--budget", type=float, default=60, help="seconds for a peer and shape, after which it sits out further rounds"
+    )
+    parser.add_argument("--max-iter", type=_positive, default=300, help="iterations at most, on the way to a solution")
+    parser.add_argument("--solution-repeats", type=_positive, default=1, help="rounds of the way to a solution")
     parser.add_argument("--malloc-keep", action="store_true", help="let glibc keep freed memory: scikit-learn's best")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures there")
     return parser.parse_args()
@@ -51,32 +58,54 @@ def _positive(text: str) -> int:
 
 def _compare(settings: argparse.Namespace) -> None:
     # Only now: these read the number of threads when they are imported.
-    from comparison import cold_starts, machine, memory
+    from comparison import cold_starts, contenders, machine, memory, small, solutions, sweeps
 
-    found: dict[str, Any] = {"settings": _plain(settings), "machine": machine.describe()}
+    versions, missing = contenders.find(settings.peers)
+    found: dict[str, Any] = {
+        "program": "compare",
+        "settings": machine.plain(settings),
+        "machine": machine.describe(),
+        "contenders": versions,
+        "missing": missing,
+    }
     print(machine.report(found["machine"]))
+    print("Contenders: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    for name, reason in missing.items():
+        print(f"Missing: {name}: {reason}")
     if settings.scale != 1:
         print(f"Rows times {settings.scale:g}: the targets are for the full shapes.")
+    names = list(versions)
+    sections = {
+        "small": lambda: small.measure(settings),
+        "solution": lambda: solutions.measure(settings),
+        "memory": lambda: memory.measure(settings, names),
+        "cold-start": lambda: cold_starts.measure(settings),
+        "sweep": lambda: sweeps.measure(settings, names),
+    }
     if "iterations" in settings.sections or "posteriors" in settings.sections:
-        found["shapes"] = _compare_shapes(settings)
-    if "memory" in settings.sections:
-        found["memory"] = memory.measure(settings)
-    if "cold-start" in settings.sections:
-        found["cold_start"] = cold_starts.measure(settings)
+        found["shapes"] = _compare_shapes(settings, names)
+    for section, measure in sections.items():
+        if section in settings.sections:
+            found[section.replace("-", "_")] = measure()
+            _write(found, settings.json)
     found["load_at_end"] = machine.load()
+    _write(found, settings.json)
     if settings.json:
-        settings.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(f"\nAll figures are in {settings.json}.")
 
 
-def _compare_shapes(settings: argparse.Namespace) -> dict[str, Any]:
-    from comparison import iterations, posteriors
-    from comparison.contenders import BASE, unfitted
-    from problems import SHAPES, make_rows, make_start, overlap
+def _write(found: dict[str, Any], file: Path | None) -> None:
+    """What has been measured so far: an hour's work shall not be lost with its last part."""
+    if file:
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
-    wanted = [s for s in SHAPES if not settings.shapes or any(part in s.name for part in settings.shapes)]
-    if not wanted:
-        raise SystemExit(f"--shapes {' '.join(settings.shapes)} is in none of {', '.join(s.name for s in SHAPES)}")
+
+def _compare_shapes(settings: argparse.Namespace, names: list[str]) -> dict[str, Any]:
+    from comparison import iterations, posteriors
+    from comparison.contenders import BASE, ESTIMATORS, takers
+    from problems import chosen_shapes, make_rows, make_start, overlap
+
+    wanted = chosen_shapes(settings.shapes)
     parts = {"iterations": iterations, "posteriors": posteriors}
     print()
     for section, part in parts.items():
@@ -87,8 +116,8 @@ def _compare_shapes(settings: argparse.Namespace) -> dict[str, Any]:
         shape = full_shape.scaled(settings.scale)
         X = make_rows(shape, settings.dtype)
         start = make_start(X, shape.n_components, shape.structure)
-        options = (shape.n_components, shape.structure, start.as_options(), settings.threads)
-        model = unfitted(BASE, *options, max_iter=1).fit(X)
+        options = {"covariance_type": shape.structure, "tol": 0.0, "max_iter": 1, **start.as_options()}
+        model = ESTIMATORS[BASE].unfitted(shape.n_components, settings.threads, **options).fit(X)
         largest, vanishing = overlap(model.predict_proba(X[:20_000]))
         print(
             f"\n{shape.name} {settings.dtype}; after one iteration a row's largest responsibility is {largest:.2f} on "
@@ -96,15 +125,12 @@ def _compare_shapes(settings: argparse.Namespace) -> dict[str, Any]:
         )
         result = {"target": shape.target, "largest_responsibility": largest, "vanishing": vanishing}
         if "iterations" in settings.sections:
-            result["iterations"] = iterations.measure(X, start, shape, settings)
+            contenders = takers(names, shape.structure, settings.dtype)
+            result["iterations"] = iterations.measure(X, start, shape, settings, contenders)
         if "posteriors" in settings.sections:
-            result["posteriors"] = posteriors.measure(X, model, settings)
+            result["posteriors"] = posteriors.measure(X, model, settings, names)
         found[shape.name] = result
     return found
-
-
-def _plain(settings: argparse.Namespace) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(settings).items()}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ _SEPARATION = 3.0
 # Distance (Frobenius norm) between two clusters' covariance factors: it does not grow with the number of features,
 # or many features would keep the clusters apart.
 _SHAPE = 1.5
+# The same for clusters of one common covariance: responsibilities stay soft at any number of features.
+_SOFT_SEPARATION = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,18 @@ SHAPES = (
     Shape(100_000, 64, 16, "full", 6),
     Shape(50_000, 128, 16, "full", 4),
     Shape(1_000_000, 8, 8, "diag", 10),
+    Shape(1_000_000, 16, 16, "diag"),
     Shape(500_000, 32, 64, "diag", 6),
+    Shape(200_000, 128, 64, "diag"),
 )
+
+
+def chosen_shapes(parts: Sequence[str] | None) -> list[Shape]:
+    """Shapes whose names contain one of ``parts``; all where that is None."""
+    chosen = [shape for shape in SHAPES if parts is None or any(part in shape.name for part in parts)]
+    if not chosen:
+        raise SystemExit(f"--shapes {' '.join(parts or ())} is in none of {', '.join(shape.name for shape in SHAPES)}")
+    return chosen
 
 
 def make_rows(shape: Shape, dtype: Any = np.float64, seed: int = 0) -> np.ndarray:
@@ -64,12 +76,34 @@ def make_rows(shape: Shape, dtype: Any = np.float64, seed: int = 0) -> np.ndarra
     common = np.eye(n_features) + rng.standard_normal((n_features, n_features)) / (2 * np.sqrt(n_features))
     own = rng.standard_normal((n_components, n_features, n_features)) * _SHAPE / np.sqrt(2) / n_features
     factors = (np.eye(n_features) + own) @ common
-    centres = centres @ common
-    X = np.empty((shape.n_samples, n_features), dtype=dtype)
+    return _draw(shape, dtype, sizes / sizes.sum(), centres @ common, factors, rng)
+
+
+def make_soft_problem(shape: Shape, dtype: Any = np.float64, seed: int = 0) -> tuple[np.ndarray, Start]:
+    """Rows of K clusters that share the unit covariance, and these clusters as the start.
+
+    From random rows as means, many features make responsibilities hard in the first iteration, and whoever skips what
+    vanishes has less to do. Here they stay soft: every component counts for every row.
+    """
+    rng = np.random.default_rng(seed)
+    n_features, n_components = shape.n_features, shape.n_components
+    sizes = 1 + rng.random(n_components)
+    weights = sizes / sizes.sum()
+    centres = rng.standard_normal((n_components, n_features)) * _SOFT_SEPARATION / np.sqrt(2 * n_features)
+    units = np.broadcast_to(np.eye(n_features), (n_components, n_features, n_features))
+    X = _draw(shape, dtype, weights, centres, units, rng)
+    precisions = {"full": units.copy(), "diag": np.ones((n_components, n_features))}[shape.structure]
+    return X, Start(*(a.astype(X.dtype) for a in (weights, centres, precisions)))
+
+
+def _draw(
+    shape: Shape, dtype: Any, weights: np.ndarray, centres: np.ndarray, factors: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    X = np.empty((shape.n_samples, shape.n_features), dtype=dtype)
     for chunk in _chunks(X):
-        clusters = rng.choice(n_components, size=len(chunk), p=sizes / sizes.sum())
+        clusters = rng.choice(shape.n_components, size=len(chunk), p=weights)
         noise = rng.standard_normal(chunk.shape)
-        for k in range(n_components):
+        for k in range(shape.n_components):
             here = clusters == k
             chunk[here] = centres[k] + noise[here] @ factors[k]
     return X

@@ -1,34 +1,44 @@
-"""Who is compared: scikit-learn and fastem's engines, behind scikit-learn's interface."""
+"""Who is compared: fastem's engines and its peers."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from peers.armadillo import Armadillo
+from peers.base import MissingPeerError, Peer
+from peers.estimators import Fastem, ScikitLearn
+from peers.jax_em import Jax
+from peers.mclust import Mclust
+from peers.onedal import OneDAL
+from peers.opencv import OpenCV
+from peers.pomegranate import Pomegranate
+from peers.spark import Spark
+
 BASE = "scikit-learn"
 REFERENCE = "fastem numpy"
-CONTENDERS = (BASE, "fastem numba", "fastem cython", REFERENCE)
+#: The contenders that have estimators, which predict as well.
+ESTIMATORS = {peer.name: peer for peer in (ScikitLearn(), Fastem("numba"), Fastem("cython"), Fastem("numpy"))}
+OTHERS = {peer.name: peer for peer in (OneDAL(), OpenCV(), Armadillo(), Jax(), Pomegranate(), Mclust(), Spark())}
+CONTENDERS: dict[str, Peer] = {**ESTIMATORS, **OTHERS}
 
 
-def unfitted(name: str, n_components: int, structure: str, start: dict[str, Any], n_threads: int, max_iter: int) -> Any:
-    """A ``GaussianMixture`` that makes exactly ``max_iter`` iterations from the given start."""
-    options = {"covariance_type": structure, "tol": 0.0, "max_iter": max_iter, **start}
-    if name == BASE:
-        from sklearn.mixture import GaussianMixture
+def find(names: list[str] | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Versions of the contenders that can run here, and why the others cannot.
 
-        return GaussianMixture(n_components, **options)
-    from fastem import GaussianMixture
-
-    return GaussianMixture(n_components, engine=_engine(name), n_threads=n_threads, **options)
-
-
-def with_parameters_of(name: str, model: Any, n_threads: int) -> Any:
-    """The model of ``name`` with the parameters of a fitted scikit-learn model."""
-    if name == BASE:
-        return model
-    from fastem import GaussianMixture
-
-    return GaussianMixture.from_sklearn(model).set_params(engine=_engine(name), n_threads=n_threads)
+    fastem's engines and scikit-learn are always among them; ``names`` chooses among the others, None all of them.
+    """
+    versions: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for name, peer in CONTENDERS.items():
+        if name in OTHERS and names is not None and name not in names:
+            continue
+        try:
+            versions[name] = peer.version()
+        except MissingPeerError as reason:
+            missing[name] = str(reason)
+    return versions, missing
 
 
-def _engine(name: str) -> str:
-    return name.removeprefix("fastem ")
+def takers(found: Any, structure: str, dtype: str) -> list[str]:
+    """Those of the contenders that fit this structure in this float type."""
+    return [name for name in found if structure in CONTENDERS[name].structures and dtype in CONTENDERS[name].dtypes]

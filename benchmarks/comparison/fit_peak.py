@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 import psutil
-from contenders import unfitted
+
+# Beside this folder lie those of the contenders and of the problems.
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 _WARM_UP_ROWS = 8192
 _START = ("weights_init", "means_init", "precisions_init")
@@ -67,19 +69,23 @@ def _give_back_free_memory() -> None:
 
 
 def main() -> None:
+    from comparison.contenders import CONTENDERS
+    from problems import Start
+
     warnings.simplefilter("ignore")
     name, structure, n_threads, max_iter, folder = sys.argv[1:]
     X = np.load(Path(folder) / "X.npy")
-    start = {option: np.load(Path(folder) / f"{option}.npy") for option in _START}
-    n_components = len(start["means_init"])
+    start = Start(*(np.load(Path(folder) / f"{option}.npy") for option in _START))
 
-    def fit(rows: np.ndarray, iterations: int) -> None:
-        unfitted(name, n_components, structure, start, int(n_threads), iterations).fit(rows)
+    def problem(rows: np.ndarray) -> Any:
+        return CONTENDERS[name].problem(rows, start, structure, int(n_threads))
 
-    fit(X[:_WARM_UP_ROWS], 1)
-    _give_back_free_memory()
-    with Peak() as peak:
-        fit(X, int(max_iter))
+    with problem(X[:_WARM_UP_ROWS]) as fit:
+        fit(1)
+    with problem(X) as fit:
+        _give_back_free_memory()
+        with Peak() as peak:
+            fit(int(max_iter))
     print(peak.rise)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
@@ -19,7 +20,7 @@ _THREAD_VARIABLES = (
 )
 # glibc gives large blocks back to the system when they are freed, and clears fresh pages at the next allocation.
 _MALLOC_KEEPS = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**33)}
-_PACKAGES = ("fastem", "numpy", "scipy", "numba", "scikit-learn")
+_PACKAGES = ("numpy", "scipy", "numba", "scikit-learn")
 _MAX_LOAD = 0.5
 
 
@@ -29,6 +30,8 @@ def set_threads(n_threads: int) -> None:
     if "numpy" in sys.modules:
         raise RuntimeError("threads must be set before NumPy is imported")
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(n_threads)))
+    # A peer that brings TBB would change what fastem's threads run on: Numba prefers it where it is installed.
+    os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
 
 
 def malloc_keeps() -> bool:
@@ -49,14 +52,14 @@ def describe() -> dict[str, Any]:
     import numba
     from threadpoolctl import threadpool_info
 
-    from fastem import compiled
+    from fastem import __version__, compiled
 
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()} {' '.join(platform.libc_ver())}".strip(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {"fastem": __version__, **{name: _version(name) for name in _PACKAGES}},
         "compiled_level": compiled.level,
         "numba_threads": numba.get_num_threads(),
         "blas": sorted({f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
@@ -78,6 +81,11 @@ def report(machine: dict[str, Any]) -> str:
     if machine["load"] is not None and machine["load"] > _MAX_LOAD:
         lines.append(f"WARNING: the load is over {_MAX_LOAD}: something else runs here, and no figure below is safe.")
     return "\n".join(lines)
+
+
+def plain(settings: argparse.Namespace) -> dict[str, Any]:
+    """A program's settings as JSON takes them."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(settings).items()}
 
 
 def load() -> float | None:

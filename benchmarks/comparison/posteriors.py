@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from comparison.contenders import BASE, CONTENDERS, with_parameters_of
+from comparison.contenders import BASE, ESTIMATORS
 from comparison.timing import Turn, clock, interleave
 
 METHODS = ("predict", "predict_proba", "score_samples")
@@ -18,10 +18,11 @@ largest difference from scikit-learn's answer; for predict the share of rows tha
 _WARM_UP_ROWS = 8192
 
 
-def measure(X: np.ndarray, sklearn_model: Any, settings: Any) -> dict[str, Any]:
+def measure(X: np.ndarray, sklearn_model: Any, settings: Any, names: list[str]) -> dict[str, Any]:
     """Results by method and contender, printed on the way."""
     print(_header())
-    models = {name: with_parameters_of(name, sklearn_model, settings.threads) for name in CONTENDERS}
+    estimators = {name: peer for name, peer in ESTIMATORS.items() if name in names}
+    models = {name: peer.with_parameters_of(sklearn_model, settings.threads) for name, peer in estimators.items()}
     results: dict[str, Any] = {}
     for method in METHODS:
         answers: dict[str, np.ndarray] = {}
@@ -30,9 +31,9 @@ def measure(X: np.ndarray, sklearn_model: Any, settings: Any) -> dict[str, Any]:
             call = getattr(model, method)
             call(X[:_WARM_UP_ROWS])
             turns[name] = partial(_turn, call, X, answers, name)
-        times = interleave(turns, settings.repeats, BASE)
+        times = interleave(turns, settings.repeats, BASE, must=list(models)).times
         results[method] = {}
-        for name in CONTENDERS:
+        for name in models:
             difference = _difference(answers[name], answers[BASE])
             results[method][name] = {**times[name].as_json(), "difference": difference}
             faster = "1" if name == BASE else times[name].speedup.text()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 # Threads of a matrix library spin for some 10 ms after their last task, on cores that others are measured on.
-_PAUSE = 0.1
+PAUSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Turn:
 
 def clock(function: Callable[[], Any]) -> tuple[Turn, Any]:
     """What a call took, after a pause for the threads of the call before, and what it returned."""
-    time.sleep(_PAUSE)
+    time.sleep(PAUSE)
     wall, cpu = time.perf_counter(), time.process_time()
     value = function()
     return Turn(time.perf_counter() - wall, time.process_time() - cpu), value
@@ -82,12 +82,48 @@ class Times:
         }
 
 
-def interleave(turns: Mapping[str, Callable[[], Turn]], repeats: int, base: str) -> dict[str, Times]:
-    """Rounds A B C D, A B C D ...; the ratios are those within a round."""
-    rounds = [{name: turn() for name, turn in turns.items()} for _ in range(repeats)]
-    return {
-        name: Times([r[name] for r in rounds], [_ratio(r[base].wall, r[name].wall) for r in rounds]) for name in turns
-    }
+@dataclass(frozen=True)
+class Rounds:
+    """Times by contender, and what those who failed failed with."""
+
+    times: dict[str, Times]
+    failures: dict[str, str]
+
+
+def interleave(
+    turns: Mapping[str, Callable[[], Turn]], repeats: int, base: str, budget: float = math.inf, must: Sequence[str] = ()
+) -> Rounds:
+    """Rounds A B C D, A B C D ...; the ratios are those within a round.
+
+    Who is not among ``must`` drops out of further rounds when a turn more would take it over ``budget`` seconds in all,
+    and out of the comparison when its turn fails.
+    """
+    rounds: list[dict[str, Turn]] = []
+    failures: dict[str, str] = {}
+    spent = dict.fromkeys(turns, 0.0)
+    for number in range(repeats):
+        rounds.append({})
+        for name, turn in turns.items():
+            if name in failures or (name not in must and spent[name] * (number + 1) > budget * number > 0):
+                continue
+            began = time.perf_counter()
+            try:
+                rounds[-1][name] = turn()
+            except Exception as error:
+                if name in must:
+                    raise
+                failures[name] = failure(error)
+            spent[name] += time.perf_counter() - began
+    return Rounds({name: _times(name, rounds, base) for name in turns if name not in failures}, failures)
+
+
+def failure(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _times(name: str, rounds: list[dict[str, Turn]], base: str) -> Times:
+    mine = [r for r in rounds if name in r]
+    return Times([r[name] for r in mine], [_ratio(r[base].wall, r[name].wall) for r in mine])
 
 
 def _ratio(base: float, other: float) -> float:

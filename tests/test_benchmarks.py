@@ -1,0 +1,153 @@
+"""The benchmark programs run, and their figures become a page."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+MACHINE = {
+    "cpu": "A processor",
+    "cores": 2,
+    "system": "Linux",
+    "python": "3.11",
+    "versions": {"fastem": "0.1.0"},
+    "compiled_level": "v3",
+    "malloc_keeps": False,
+}
+SETTINGS = {"dtype": "float64", "scale": 1.0, "threads": 2, "max_iter": 300}
+
+
+def timed(seconds, **more):
+    return {"wall": [seconds, 2 * seconds, 3 * seconds], "cpu": [seconds] * 3, "faster": [1.0, 2.0, 3.0], **more}
+
+
+def by_contender(**more):
+    return {"scikit-learn": timed(1.0, **more), "fastem numba": timed(0.1, **more)}
+
+
+def compared():
+    """Figures of compare.py: all sections, a peer that failed and one that is missing."""
+    iterations = by_contender(log_likelihood=-11.25, mark="")
+    iterations["OpenCV"] = {"failure": "error: no memory"}
+    iterations["oneDAL"] = timed(0.01, log_likelihood=float("nan"), mark="DIFFERS")
+    shape = {"largest_responsibility": 0.6, "vanishing": 0.01, "iterations": iterations}
+    solution = by_contender(log_likelihood=[-11.0] * 3, n_iter=[30, 31, 300], converged=[True, True, False])
+    return {
+        "program": "compare",
+        "settings": SETTINGS,
+        "machine": MACHINE,
+        "contenders": {"scikit-learn": "1.9", "fastem numba": "0.1.0"},
+        "missing": {"mclust": "no R"},
+        "shapes": {"full-1000x2x3": {**shape, "posteriors": {"predict": by_contender(difference=0.0)}}},
+        "small": {"predict of one row": by_contender()},
+        "solution": {"full-1000x2x3": solution},
+        "memory": {"full-1000x2x3": {"rows": 10**7, "rises": {"scikit-learn": [10**8], "fastem numba": [0]}}},
+        "cold_start": {"fastem fit": [0.5, 0.6]},
+        "sweep": {"N": {"1000": iterations, "2000": iterations}, "D": {"2": iterations}},
+    }
+
+
+def limited():
+    rounds = [{"seconds": 0.3, "limit": 0.1}, {"seconds": 0.2, "limit": 0.1}, {"seconds": 0.2, "limit": 0.1}]
+    rates = {"multiply_adds": 5e10, "exponentials": {"numpy": 1e9}, "read": 1e10}
+    return {
+        "program": "limit",
+        "settings": SETTINGS,
+        "machine": MACHINE,
+        "ceilings": {"float64": rates},
+        "shapes": {
+            "full-1000x8x8": {
+                "target": 2.5,
+                "largest_responsibility": 0.5,
+                "vanishing": 0.0,
+                "engines": {"numba": rounds, "cython": rounds},
+            },
+            "full-1000x2x3": {
+                "target": None,
+                "largest_responsibility": 0.5,
+                "vanishing": 0.0,
+                "engines": {"cython": rounds},
+            },
+        },
+    }
+
+
+def run(program, *arguments, environment=None):
+    command = [sys.executable, "-W", "error", str(BENCHMARKS / program), *map(str, arguments)]
+    environment = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def report(folder, *results):
+    pytest.importorskip("matplotlib")
+    for number, figures in enumerate(results):
+        (folder / f"{number}.json").write_text(json.dumps(figures))
+    page = folder / "benchmarks.md"
+    run("report.py", *sorted(folder.glob("*.json")), "--output", page)
+    text = page.read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", text)
+    assert all((folder / picture).stat().st_size > 1000 for picture in pictures)
+    return text, pictures
+
+
+def test_report_of_all_sections(tmp_path):
+    text, pictures = report(tmp_path, compared(), limited())
+    headings = re.findall(r"^## (.*)", text, re.MULTILINE)
+    assert headings == [
+        "An EM iteration",
+        "Against the machine's limit",
+        "Time against N, D and K",
+        "Time to solution",
+        "Memory beyond the rows",
+        "Posteriors",
+        "Small problems",
+        "Cold start",
+    ]
+    assert len(pictures) == 5
+    assert "mclust (no R)" in text
+    assert "| full-1000x2x3 | 2 | **0.2** |  | (0.02) |" in text
+    assert "error: no memory" in text
+    assert "| full-1000x8x8 | numba | 0.2 [0.2, 0.3] | 0.1 [0.1, 0.1] | 2 [2, 3] | 2.5 | PASS |" in text
+    assert "2 [1, 3] | -11.25" in text
+    assert "300, not converged" in text
+
+
+@pytest.mark.parametrize("key", ["shapes", "sweep", "memory", "cold_start"])
+def test_report_of_a_partial_run(key, tmp_path):
+    kept = {
+        name: part for name, part in compared().items() if name == key or name in ("program", "settings", "machine")
+    }
+    text, _ = report(tmp_path, kept)
+    assert len(re.findall("^## ", text, re.MULTILINE)) == (2 if key == "shapes" else 1)
+
+
+@pytest.mark.slow
+def test_limit_runs(tmp_path):
+    pytest.importorskip("threadpoolctl")
+    file = tmp_path / "limit.json"
+    options = ("--scale", 0.001, "--repeats", 1, "--shapes", "1000000x2x3", "diag-1000000x8x8", "--engines", "numpy")
+    assert "times the limit" in run("limit.py", *options, "--json", file)
+    found = json.loads(file.read_text())
+    assert list(found["shapes"]) == ["full-1000x2x3", "diag-1000x8x8"]
+    text, _ = report(tmp_path)
+    assert "Against the machine's limit" in text
+
+
+@pytest.mark.slow
+def test_compare_runs_and_names_the_missing(tmp_path):
+    pytest.importorskip("threadpoolctl")
+    file = tmp_path / "compare.json"
+    options = ("--scale", 0.001, "--repeats", 1, "--shapes", "1000000x2x3", "--sections", "iterations", "small")
+    said = run("compare.py", *options, "--peers", "Armadillo", "--json", file, environment={"CXX": "no-such-compiler"})
+    assert "Missing: Armadillo: no C++ compiler" in said
+    found = json.loads(file.read_text())
+    likelihoods = {r["log_likelihood"] for r in found["shapes"]["full-1000x2x3"]["iterations"].values()}
+    assert max(likelihoods) - min(likelihoods) < 1e-8
+    report(tmp_path)
