@@ -48,9 +48,9 @@ class Block:
         """A block of the length that fits the cache, or the rows of a panel."""
         X, family, params = make_problem(Shape(PANEL_ROWS, n_features, n_components, structure), dtype)
         packed = family.pack(params, X.dtype)
-        block = block_rows(n_features, dtype)
+        block = block_rows(n_features, X.dtype)
         X = X[: n_rows or block]
-        memory = Scratch.allocate(1, n_features, n_components, block, dtype)
+        memory = Scratch.allocate(1, n_features, n_components, block, X.dtype)
         memory.XT[0] = X[:block].T
         memory.rows[0] = 1
         S = np.zeros_like(moments_of(X[:1], np.ones((1, n_components)), params.origin, family.moments))
