@@ -149,7 +149,7 @@ def test_accumulate_panel(benchmark, structure, n_features, n_components, dtype,
     engine = _engine(compiler)
     block = Block.of(structure, n_features, n_components, dtype, PANEL_ROWS)
     kernels = (block.family.log_density_kernel, block.family.moments_kernel)
-    data = (block.X, np.empty(0), np.empty((0, 0), dtype))
+    data = (block.X, np.empty(0), np.empty((0, 0), dtype), np.empty(0, np.int32))
     log_likelihood = np.empty(1)
     outputs = (block.S[None], log_likelihood, 1)
     arguments = (kernels, data, block.as_panel(), 0, block.packed, block.memory, *outputs)
