@@ -25,9 +25,10 @@ from fastem.stats import Stats
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
 _SIDE_BY_SIDE_WORK = 5e7
-# Rows are grouped from this pass on, and if there are so many: an index costs 4 bytes a row and half of a pass.
+# Rows are grouped from this pass on, and if there are so many of them: an index costs half of a pass, and 4 bytes a
+# row, which memory that does not grow with the rows leaves room for up to here.
 _FIRST_GROUPING = 4
-_GROUPED_ROWS = 20_000
+_GROUPED_ROWS = range(20_000, 2**22)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Passes:
             nonlocal order
             number = next(passes)
             # In the passes 4, 8, 16 ...: labels change less and less.
-            is_time = number >= _FIRST_GROUPING and number & (number - 1) == 0 and len(self.X) >= _GROUPED_ROWS
+            is_time = number >= _FIRST_GROUPING and number & (number - 1) == 0 and len(self.X) in _GROUPED_ROWS
             if is_time and self.family.separates(params):
                 order = self.engine.group_rows(self.family, self.X, params, n_threads=self.n_threads)
             return self.accumulate(params, order)

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from families import CASES
+from families import CASES, full_params
 
 import fastem
+from fastem import Gaussian
 from fastem.engines.kernel_engine import cut_rows
 
 N, D, K = 60_000, 4, 3
@@ -53,6 +54,24 @@ def test_passes(case, compiled_engine, dtype, rng):
     # Numba's own threads may not be entered from there.
     with ThreadPoolExecutor(1) as pool:
         assert_same_bits(pool.submit(run, 2).result(), serial)
+
+
+def test_large_statistics(compiled_engine, rng):
+    """Those that several threads add up, with helpers that come late, or not at all."""
+    n_features, n_components = 33, 32
+    params = full_params(rng, n_components, n_features)
+    X = params.means[rng.integers(n_components, size=9000)] + rng.normal(size=(9000, n_features))
+    assert cut_rows(9000, n_components, n_features, "full", X.dtype).n_panels > 4
+    family, runner = Gaussian("full"), fastem.get_engine(compiled_engine)
+    serial = runner.accumulate(family, X, params, n_threads=1)
+    assert serial.S.size > 2**15
+    assert serial.mass.sum() == pytest.approx(9000, rel=1e-12)
+    for _ in range(10):
+        np.testing.assert_array_equal(runner.accumulate(family, X, params, n_threads=2).S, serial.S)
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(runner.accumulate, family, X, params, n_threads=2) for _ in range(12)]
+        for future in futures:
+            np.testing.assert_array_equal(future.result().S, serial.S)
 
 
 @pytest.mark.parametrize("index", range(5), ids=["full", "tied", "diag", "spherical", "poisson"])

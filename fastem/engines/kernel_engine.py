@@ -280,9 +280,9 @@ def _add_in_order(total: np.ndarray, S: np.ndarray, n_threads: int) -> None:
     numbers = counter()
 
     def add() -> None:
-        part = slice(next(numbers), None, parts)
-        for panel in S:
-            total[part] += panel[part]
+        while (number := next(numbers)) < parts:
+            for panel in S:
+                total[number::parts] += panel[number::parts]
 
     run_on_threads(add, parts)
 
