@@ -11,7 +11,7 @@ from functools import cache
 def run_on_threads(work: Callable[[], None], n_threads: int) -> None:
     """Call ``work()`` on up to ``n_threads`` threads at a time, this one among them, and wait for all.
 
-    Each call must take pieces of the whole until none is left: where the helpers are busy, this one is the only call. An
+    Each call must take pieces of the whole until none is left: where the helpers are busy, this is the only call. An
     exception of this thread, Ctrl-C included, is raised when the others have ended too.
     """
     if n_threads <= 1:
