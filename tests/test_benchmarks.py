@@ -65,12 +65,14 @@ def limited():
                 "target": 2.5,
                 "largest_responsibility": 0.5,
                 "vanishing": 0.0,
+                "wrong": [],
                 "engines": {"numba": rounds, "cython": rounds},
             },
             "full-1000x2x3": {
                 "target": None,
                 "largest_responsibility": 0.5,
                 "vanishing": 0.0,
+                "wrong": ["cython"],
                 "engines": {"cython": rounds},
             },
         },
@@ -117,6 +119,7 @@ def test_report_of_all_sections(tmp_path):
     assert "| full-1000x8x8 | numba | 0.2 [0.2, 0.3] | 0.1 [0.1, 0.1] | 2 [2, 3] | 2.5 | PASS |" in text
     assert "2 [1, 3] | -11.25" in text
     assert "300, not converged" in text
+    assert text.count("WRONG") == 1
 
 
 @pytest.mark.parametrize("key", ["shapes", "sweep", "memory", "cold_start"])

@@ -152,6 +152,8 @@ def _limits(runs: list[Run], folder: Path) -> list[str]:
                 ratios = [r["seconds"] / r["limit"] for r in rounds]
                 target = result["target"]
                 verdict = "" if target is None else "PASS" if Spread.of(ratios).median <= target else "MISS"
+                if engine in result["wrong"]:
+                    verdict = "WRONG"
                 cells = [_spread([r[key] for r in rounds]) for key in ("seconds", "limit")]
                 aim = "" if target is None else f"{target:g}"
                 soft = f"{result['largest_responsibility']:.2f}, {result['vanishing']:.1%}"
