@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from fastem.engines.base import REALS
+
 _CHUNK_VALUES = 2**20
-
-
-_REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def is_plain(X: Any) -> bool:
     """Whether ``X`` is what an engine takes: a 2-D array of float32 or float64 that is not empty."""
-    return type(X) is np.ndarray and X.ndim == 2 and X.dtype in _REALS and X.size > 0
+    return type(X) is np.ndarray and X.ndim == 2 and X.dtype in REALS and X.size > 0
 
 
 def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:

@@ -11,7 +11,8 @@ import numpy as np
 from fastem.families.base import Family, Params
 from fastem.stats import Moments, Stats
 
-_REALS = (np.dtype(np.float32), np.dtype(np.float64))
+#: Float types of rows.
+REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def check_pass(
     ------
     ValueError
     """
-    if X.ndim != 2 or X.dtype not in _REALS:
+    if X.ndim != 2 or X.dtype not in REALS:
         raise ValueError(f"X must be a 2D array of float32 or float64, but got {X.ndim}D of {X.dtype}")
     if origin.ndim != 2 or origin.shape[1] != X.shape[1]:
         raise ValueError(f"X has {X.shape[1]} features, but the parameters have means of shape {origin.shape}")

@@ -49,8 +49,13 @@ def find_screening(
     """
     n_components, n_features = means.shape
     dense, screened = n_features * (n_features + 1) / 2, 2.0 * n_features
-    # The saving if all components but one are always ruled out.
-    if (n_components - 1) * dense - (n_components * screened + dense) < _LEAST_SAVING * n_components * dense:
+
+    def pays(ruled_out: float) -> bool:
+        """Whether that share of the components saves more than the bounds of all, and the whitening, cost."""
+        saved = ruled_out * n_components * dense - (n_components * screened + dense)
+        return saved >= _LEAST_SAVING * n_components * dense
+
+    if not pays((n_components - 1) / n_components):
         return None
     centre = weights @ means
     try:
@@ -58,13 +63,14 @@ def find_screening(
     except np.linalg.LinAlgError:
         return None
     # Of the pooled covariance L L', in the order of the components' own factors: P P' = (L L')^-1 / 2, P upper.
-    factor = np.linalg.inv(pooled).T * np.sqrt(0.5)
+    whitening = np.linalg.inv(pooled)
+    factor = whitening.T * np.sqrt(0.5)
     c = (means - centre) @ factor
     apart = ((c[:, None, :] - c[None, :, :]) ** 2).sum(axis=2)
     if not apart.max(initial=0.0) > _RULED_OUT / 2:
         return None
     # In the units of the pooled covariance, the components' covariances and their inverses.
-    inside = np.linalg.inv(pooled) @ covariances @ np.linalg.inv(pooled).T
+    inside = whitening @ covariances @ whitening.T
     inverse = pooled.T @ (2 * factors @ np.swapaxes(factors, 1, 2)) @ pooled
     lower, upper = 1 / _largest_eigenvalue(inside), _largest_eigenvalue(inverse)
     # What a row of component i is expected to find, an unfavourable standard deviation included: its own quadratic form
@@ -73,10 +79,7 @@ def find_screening(
     best = constant - upper * (own + np.sqrt(own))
     others = constant - lower * np.maximum(own[:, None] + apart - np.sqrt(2 * apart), 0.0)
     ruled_out = others < best[:, None] - _RULED_OUT
-    share = float(weights @ ruled_out.mean(axis=1))
-    if share * n_components * dense - (n_components * screened + dense) < _LEAST_SAVING * n_components * dense:
-        return None
-    return Screening(centre, factor, c, lower, upper)
+    return Screening(centre, factor, c, lower, upper) if pays(float(weights @ ruled_out.mean(axis=1))) else None
 
 
 def _largest_eigenvalue(matrices: np.ndarray) -> np.ndarray:

@@ -34,7 +34,8 @@ def scatter_few(XT, n_rows, r, theta, k, S):
 def _square(XT, n_rows, r, theta, k, i, S):
     """Features ``i .. i + 3`` with each other, and their first moments; those beyond the last repeat it."""
     width = lanes(XT)
-    last = XT.shape[0] - 1
+    n_features = XT.shape[0]
+    last = n_features - 1
     i1 = min(i + 1, last)
     i2 = min(i + 2, last)
     i3 = min(i + 3, last)
@@ -81,15 +82,15 @@ def _square(XT, n_rows, r, theta, k, i, S):
         rx = weight * x3
         f3 = f3 + rx
         s33 = s33 + rx * x3
-    _add_sums(last + 1, k, 1, i, f0, f1, f2, f3, S)
-    at = 1 + last + 1 + i * (last + 1)
-    _add_sums(last + 1, k, at, i, s00, s01, s02, s03, S)
-    if i + 1 <= last:
-        _add_sums(last + 1, k, at + last + 1, i, s01, s11, s12, s13, S)
-    if i + 2 <= last:
-        _add_sums(last + 1, k, at + 2 * (last + 1), i, s02, s12, s22, s23, S)
-    if i + 3 <= last:
-        _add_sums(last + 1, k, at + 3 * (last + 1), i, s03, s13, s23, s33, S)
+    _add_sums(n_features, k, 1, i, f0, f1, f2, f3, S)
+    at = 1 + n_features + i * n_features
+    _add_sums(n_features, k, at, i, s00, s01, s02, s03, S)
+    if i + 1 < n_features:
+        _add_sums(n_features, k, at + n_features, i, s01, s11, s12, s13, S)
+    if i + 2 < n_features:
+        _add_sums(n_features, k, at + 2 * n_features, i, s02, s12, s22, s23, S)
+    if i + 3 < n_features:
+        _add_sums(n_features, k, at + 3 * n_features, i, s03, s13, s23, s33, S)
 
 
 def _rectangle(XT, n_rows, r, theta, k, i, j, S):
