@@ -1,6 +1,6 @@
 """fastem's pass against the limit of this machine, whose ceilings are measured between the passes.
 
-    python benchmarks/limit.py [--shapes 8x8 diag] [--dtype float32] [--scale 0.1] [--json limit.json]
+    python benchmarks/limit.py [--shapes 8x8 diag] [--parts skipping] [--dtype float32] [--json limit.json]
 
 README.md beside this file says how to read the table.
 """
@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+PARTS = ("shapes", "skipping")
 HOW = """\
 The limit of a pass: N K D^2 multiply-adds (full) or 4 N K D (diag) at the rate of a large matrix product, plus N K
 exponentials, or the time to read the rows once where that is longer; all on {threads} threads. A pass is the E-step
@@ -49,6 +50,7 @@ def _arguments() -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", nargs="+", metavar="NAME", help="those whose names contain one of these, as 8x8")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="shapes against the limit, skipping")
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     parser.add_argument("--engines", nargs="+", choices=("numba", "cython", "numpy"), default=("numba", "cython"))
     parser.add_argument("--threads", type=int, default=cores, help="for BLAS, Numba and fastem alike; all by default")
@@ -60,10 +62,7 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(settings: argparse.Namespace) -> None:
     # Only now: these read the number of threads when they are imported.
-    import numpy as np
-    from comparison import machine
-    from comparison.ceilings import Gauge
-    from problems import chosen_shapes
+    from comparison import machine, skipping
 
     found: dict[str, Any] = {
         "program": "limit",
@@ -73,6 +72,21 @@ def _measure(settings: argparse.Namespace) -> None:
         "shapes": {},
     }
     print(machine.report(found["machine"]))
+    if "shapes" in settings.parts:
+        _measure_shapes(settings, found)
+    if "skipping" in settings.parts:
+        found["skipping"] = skipping.measure(settings)
+    found["load_at_end"] = machine.load()
+    if settings.json:
+        settings.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(f"\nAll figures are in {settings.json}.")
+
+
+def _measure_shapes(settings: argparse.Namespace, found: dict[str, Any]) -> None:
+    import numpy as np
+    from comparison.ceilings import Gauge
+    from problems import chosen_shapes
+
     values = np.ones(_READ_BYTES // 8)
     for dtype in ("float64", "float32"):
         gauge = Gauge(dtype, settings.threads)
@@ -84,10 +98,6 @@ def _measure(settings: argparse.Namespace) -> None:
     for full_shape in chosen_shapes(settings.shapes):
         shape = full_shape.scaled(settings.scale)
         found["shapes"][shape.name] = _measure_shape(shape, gauge, settings)
-    found["load_at_end"] = machine.load()
-    if settings.json:
-        settings.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"\nAll figures are in {settings.json}.")
 
 
 def _ceilings_line(dtype: str, ceilings: dict[str, Any]) -> str:

@@ -96,6 +96,21 @@ def make_soft_problem(shape: Shape, dtype: Any = np.float64, seed: int = 0) -> t
     return X, Start(*(a.astype(X.dtype) for a in (weights, centres, precisions)))
 
 
+def make_separate_problem(
+    shape: Shape, separation: float, dtype: Any = np.float64, seed: int = 0
+) -> tuple[np.ndarray, Start]:
+    """Rows of K clusters of unit covariance, the two nearest ``separation`` apart, and these clusters as the start."""
+    rng = np.random.default_rng(seed)
+    n_components, n_features = shape.n_components, shape.n_features
+    centres = rng.standard_normal((n_components, n_features))
+    apart = np.sqrt(((centres[:, None] - centres[None]) ** 2).sum(axis=2))
+    centres *= separation / apart[np.triu_indices(n_components, 1)].min()
+    weights = np.full(n_components, 1 / n_components)
+    units = np.broadcast_to(np.eye(n_features), (n_components, n_features, n_features))
+    X = _draw(shape, dtype, weights, centres, units, rng)
+    return X, Start(*(a.astype(X.dtype) for a in (weights, centres, units)))
+
+
 def _draw(
     shape: Shape, dtype: Any, weights: np.ndarray, centres: np.ndarray, factors: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:

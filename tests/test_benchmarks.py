@@ -55,11 +55,18 @@ def compared():
 def limited():
     rounds = [{"seconds": 0.3, "limit": 0.1}, {"seconds": 0.2, "limit": 0.1}, {"seconds": 0.2, "limit": 0.1}]
     rates = {"multiply_adds": 5e10, "exponentials": {"numpy": 1e9}, "read": 1e10}
+    skipping = {
+        "seconds": {"skipping": [0.1], "no bounds": [0.3], "dense": [0.7]},
+        "ratios": {"no bounds": [3.0], "dense": [7.0]},
+        "difference": 2e-16,
+        "verdict": "PASS",
+    }
     return {
         "program": "limit",
         "settings": SETTINGS,
         "machine": MACHINE,
         "ceilings": {"float64": rates},
+        "skipping": {"shape": "full-1000x16x128", "target": 6.0, "engines": {"cython": skipping}},
         "shapes": {
             "full-1000x8x8": {
                 "target": 2.5,
@@ -105,6 +112,7 @@ def test_report_of_all_sections(tmp_path):
     assert headings == [
         "An EM iteration",
         "Against the machine's limit",
+        "Skipping",
         "Time against N, D and K",
         "Time to solution",
         "Memory beyond the rows",
@@ -131,13 +139,27 @@ def test_report_of_a_partial_run(key, tmp_path):
     assert len(re.findall("^## ", text, re.MULTILINE)) == (2 if key == "shapes" else 1)
 
 
+def test_runs_of_one_machine_become_one_table(tmp_path):
+    first, second = compared(), compared()
+    second["shapes"] = {"full-5x2x3": first["shapes"]["full-1000x2x3"]}
+    first["machine"], second["machine"] = {**MACHINE, "load": 0.1}, {**MACHINE, "load": 0.2}
+    text, pictures = report(tmp_path, first, second)
+    assert text.count("Seconds an iteration from the same start") == 1
+    assert "| full-1000x2x3 | 2 | **0.2** |" in text
+    assert "| full-5x2x3 | 2 | **0.2** |" in text
+    assert len(pictures) == 4
+
+
 @pytest.mark.slow
 def test_limit_runs(tmp_path):
     pytest.importorskip("threadpoolctl")
     file = tmp_path / "limit.json"
-    options = ("--scale", 0.001, "--repeats", 1, "--shapes", "1000000x2x3", "diag-1000000x8x8", "--engines", "numpy")
-    assert "times the limit" in run("limit.py", *options, "--json", file)
+    options = ("--scale", 0.001, "--repeats", 1, "--shapes", "1000000x2x3", "diag-1000000x8x8", "--engines", "cython")
+    said = run("limit.py", *options, "--json", file)
+    assert "times the limit" in said
+    assert "dense" in said
     found = json.loads(file.read_text())
+    assert found["skipping"]["engines"]["cython"]["difference"] < 1e-12
     assert list(found["shapes"]) == ["full-1000x2x3", "diag-1000x8x8"]
     text, _ = report(tmp_path)
     assert "Against the machine's limit" in text

@@ -16,6 +16,7 @@ _ANOTHER_ANSWER = ("DIFFERS", "own start")
 
 def page(runs: list[Run], folder: Path) -> str:
     """Markdown of all runs; plots are drawn into ``folder``, which lies beside the page and has its name."""
+    runs = _merged(runs)
     compared = [run for run in runs if run["program"] == "compare"]
     parts = [
         "# Benchmarks",
@@ -24,6 +25,7 @@ def page(runs: list[Run], folder: Path) -> str:
         *_machines(runs),
         *_section(compared, "shapes", "An EM iteration", _iterations, folder),
         *_limits([run for run in runs if run["program"] == "limit"], folder),
+        *_section([run for run in runs if run["program"] == "limit"], "skipping", "Skipping", _skipping, folder),
         *_section(compared, "sweep", "Time against N, D and K", _sweep, folder),
         *_section(compared, "solution", "Time to solution", _solution, folder),
         *_section(compared, "memory", "Memory beyond the rows", _memory, folder),
@@ -32,6 +34,24 @@ def page(runs: list[Run], folder: Path) -> str:
         *_section(compared, "cold_start", "Cold start", _cold_start, folder),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _merged(runs: list[Run]) -> list[Run]:
+    """One run of those that share float type, settings and machine, with the shapes and sections of all of them."""
+    found: dict[Any, Run] = {}
+    for run in runs:
+        machine = {key: value for key, value in run["machine"].items() if key != "load"}
+        measured = {key: part for key, part in run.items() if part}
+        key = (run["program"], _title(run), run["settings"]["threads"], repr(machine))
+        found[key] = _joined(found.get(key, {}), measured)
+    return list(found.values())
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """Both, as deep as they have names; what has one name is the later one's."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return other
+    return {**one, **{key: _joined(one[key], part) if key in one else part for key, part in other.items()}}
 
 
 def _section(runs: list[Run], key: str, title: str, write: Any, folder: Path) -> list[str]:
@@ -147,7 +167,7 @@ def _limits(runs: list[Run], folder: Path) -> list[str]:
     parts = []
     for number, run in enumerate(runs):
         rows = []
-        for shape, result in run["shapes"].items():
+        for shape, result in run.get("shapes", {}).items():
             for engine, rounds in result["engines"].items():
                 ratios = [r["seconds"] / r["limit"] for r in rounds]
                 target = result["target"]
@@ -176,6 +196,25 @@ def _limits(runs: list[Run], folder: Path) -> list[str]:
         "ratios are those within a round. Responsibilities are soft: every component counts for every row."
     )
     return ["## Against the machine's limit", how, *parts] if parts else []
+
+
+def _skipping(run: Run, folder: Path, number: int) -> list[str]:
+    found = run["skipping"]
+    rows = [
+        [engine, kind, _spread(seconds), _spread(result["ratios"][kind]) if kind in result["ratios"] else ""]
+        for engine, result in found["engines"].items()
+        for kind, seconds in result["seconds"].items()
+    ]
+    differences = max(result["difference"] for result in found["engines"].values())
+    return [
+        f"### {_title(run)}",
+        f"A pass of {found['shape']}. Skipping: centres 8 standard deviations apart, components ruled out by bounds, "
+        "rows grouped by component, as in a fit that has settled. No bounds: the same rows, every density evaluated. "
+        "Dense: rows of the same shape on which every component counts for every row; the target is "
+        f"{found['target']:g} times as long. The log-likelihoods with and without bounds differ by {differences:.1e} "
+        "of them.",
+        _table(["", "pass", "seconds", "times as long as skipping"], rows),
+    ]
 
 
 def _ceilings(dtype: str, found: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 
 _STYLES = {
     "fastem": ("#c00000", "o"),
+    "fastem accelerated": ("#ff7f0e", "o"),
     "fastem numba": ("#c00000", "o"),
     "fastem cython": ("#ff7f0e", "o"),
     "fastem numpy": ("#e8b98a", "o"),

@@ -157,9 +157,10 @@ class Gaussian(Family[GaussianParams]):
             rows = factor.reshape(n_components, -1).take(_tile_order(n_features), axis=1)
             screening = find_screening(constant, params.weights, params.means, params.covariances, factor)
             if screening is not None:
-                common = np.append(screening.centre, screening.factor.take(_tile_order(n_features)))[None]
-                bounds = np.stack([screening.lower, screening.upper], axis=1)
-                rows = np.concatenate([rows, bounds, screening.means], axis=1)
+                bounds, slack = screening.packed(constant, dtype)
+                whitening = screening.factor.take(_tile_order(n_features))
+                common = np.concatenate([screening.centre, whitening, slack])[None]
+                rows = np.concatenate([rows, bounds], axis=1)
         elif self.covariance_type == "tied":
             centre = params.weights @ params.means
             common = np.append(centre, factor.take(_tile_order(n_features)))[None]
