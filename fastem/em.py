@@ -5,6 +5,7 @@ Where each pass goes is said by a :data:`Steps`: to the M-step of the point befo
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -185,10 +186,10 @@ def aitken_limit(lower_bound: float, gain: float, gain_before: float) -> float:
     """
     if abs(gain) <= _ROUNDING * abs(lower_bound):
         return lower_bound
-    if not np.isfinite(gain_before) or gain_before == 0:
-        return np.nan
+    if not math.isfinite(gain_before) or gain_before == 0:
+        return math.nan
     rate = gain / gain_before
-    return lower_bound + gain * rate / (1 - rate) if 0 <= rate < 1 else np.nan
+    return lower_bound + gain * rate / (1 - rate) if 0 <= rate < 1 else math.nan
 
 
 def run(
@@ -236,13 +237,13 @@ def run(
     n_components = len(params.weights)  # type: ignore[attr-defined]
     advance = plain_steps(previous) if steps is None else steps
     point, extrapolated = params, False
-    lower_bound, gain = previous, np.nan
+    lower_bound, gain = previous, math.nan
     converged = interrupted = False
     try:
         for iteration in range(1, max_iter + 1):
             stats = accumulate(point)
             reached = stats.log_likelihood / stats.weight
-            if not np.isfinite(reached) and not extrapolated:
+            if not math.isfinite(reached) and not extrapolated:
                 raise ValueError(
                     f"the log-likelihood became {reached} in iteration {iteration}: values of the data or of the "
                     "starting parameters are too large for their float type. Scale the features, or use float64."
@@ -258,12 +259,13 @@ def run(
             all_weights.append(step.weights)
             limits.append(limit)
             times.append(time.perf_counter() - began)
-            seen = Iteration(start, iteration, params, step.weights, lower_bound, change, times[-1], met)
-            # Every callback is told, also after one has asked to stop.
-            answers = [callback(seen) for callback in callbacks]
-            if any(answers):
-                interrupted = True
-                break
+            if callbacks:
+                seen = Iteration(start, iteration, params, step.weights, lower_bound, change, times[-1], met)
+                # Every callback is told, also after one has asked to stop.
+                answers = [callback(seen) for callback in callbacks]
+                if any(answers):
+                    interrupted = True
+                    break
             if met:
                 converged = True
                 break

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.engines.base import Engine, Posterior, check_pass, pass_work, total_weight
+from fastem.engines.base import REALS, Engine, Posterior, check_pass, pass_work, total_weight
 from fastem.engines.pool import run_on_threads
 from fastem.engines.threads import resolve_threads
 from fastem.families.base import MOMENT_KERNELS, Family, Packed, Params, origin_only, scratch_shape
@@ -25,6 +25,7 @@ from fastem.stats import Moments, Stats, n_moments
 
 _NO_WEIGHT = np.empty(0)
 _NO_ORDER = np.empty(0, dtype=np.int32)
+_NONE_GIVEN = {dtype.char: np.empty((0, 0), dtype) for dtype in REALS}
 # Rows whose labels are held at a time.
 _LABELLED_ROWS = 2**20
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
@@ -146,10 +147,9 @@ class KernelEngine(Engine):
     ) -> Stats:
         check_pass(X, params.origin, sample_weight)
         packed = family.pack(params, X.dtype)
-        given = np.empty((0, 0), dtype=X.dtype)
         kernels = (family.log_density_kernel, family.moments_kernel)
-        order = _NO_ORDER if order is None else order
-        return self._statistics(kernels, family.moments, X, sample_weight, (given, order), packed, n_threads)
+        given = (_NONE_GIVEN[X.dtype.char], _NO_ORDER if order is None else order)
+        return self._statistics(kernels, family.moments, X, sample_weight, given, packed, n_threads)
 
     def group_rows(
         self, family: Family[Any], X: np.ndarray, params: Params, *, n_threads: int | None = None
@@ -199,7 +199,7 @@ class KernelEngine(Engine):
         threads = resolve_threads(n_threads, cut.work)
         weight = _NO_WEIGHT if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         shape = (n_components, n_moments(moments, n_features))
-        total = np.zeros(shape)
+        total = np.zeros(shape) if cut.n_panels > 1 else None
         log_likelihood = 0.0
         scratch = None
         for first, count in cut.groups(shape[0] * shape[1], threads):
@@ -209,12 +209,13 @@ class KernelEngine(Engine):
                 sums = np.empty(count)
             data = (X, weight, *given)
             self._accumulate_group(kernels, data, cut, first, packed, scratch, S[:count], sums[:count], threads)
-            if cut.n_panels == 1:
+            if total is None:
                 total = S[0]
             else:
                 _add_in_order(total, S[:count], threads)
             for p in range(count):
                 log_likelihood += float(sums[p])
+        assert total is not None
         if moments == "full":
             _mirror(total, n_features)
         origin = packed.theta[:, 1 : 1 + n_features].astype(np.float64)
