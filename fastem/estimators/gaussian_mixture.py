@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from fastem.estimators.base import BaseMixture
 from fastem.estimators.given import checked_array, checked_weights
 from fastem.families import Gaussian, GaussianParams, Params
-from fastem.families.gaussian import COVARIANCE_TYPES
+from fastem.families.covariance_structures import COVARIANCE_TYPES, storage_of
 from fastem.mixture import Mixture
 
 
@@ -220,7 +220,9 @@ class GaussianMixture(BaseMixture):
 
         check_is_fitted(self)
         shared = set(SklearnGaussianMixture._get_param_names())
-        model = SklearnGaussianMixture(**{k: v for k, v in self.get_params().items() if k in shared})
+        options = {k: v for k, v in self.get_params().items() if k in shared}
+        options["covariance_type"] = storage_of(self.covariance_type).name
+        model = SklearnGaussianMixture(**options)
         for name, value in vars(self).items():
             if name.endswith("_") and name not in ("history_", "engine_", "init_lower_bounds_"):
                 setattr(model, name, value)
@@ -266,7 +268,7 @@ class GaussianMixture(BaseMixture):
         assert isinstance(params, GaussianParams)
         # Of the factor as it is kept, so that a saved model gives the same bits.
         factor = params.precisions_cholesky.astype(dtype)
-        is_matrix = self.covariance_type in ("full", "tied")
+        is_matrix = storage_of(self.covariance_type).is_matrix
         precisions = factor @ np.swapaxes(factor, -1, -2) if is_matrix else factor**2
         self.weights_ = params.weights.astype(dtype)
         self.means_ = params.means.astype(dtype)
@@ -280,11 +282,12 @@ class GaussianMixture(BaseMixture):
 
 def _check_symmetric(matrices: np.ndarray, covariance_type: str, name: str) -> None:
     """Raise ValueError unless the matrices are symmetric and positive definite, or the numbers positive."""
-    if covariance_type in ("diag", "spherical"):
+    storage = storage_of(covariance_type)
+    if not storage.is_matrix:
         if (matrices <= 0).any():
             raise ValueError(f"'{name}' should be positive")
         return
-    many = matrices if covariance_type == "full" else matrices[None]
+    many = matrices.reshape(-1, *matrices.shape[-2:])
     rtol = 1e-5 if matrices.dtype == np.float32 else 1e-8
     # Not np.isclose, which takes as long as a small fit.
     transposed = many.swapaxes(1, 2)
@@ -292,5 +295,5 @@ def _check_symmetric(matrices: np.ndarray, covariance_type: str, name: str) -> N
     positive = (np.linalg.eigvalsh(many.astype(np.float64)) > 0).all(axis=1)
     bad = np.flatnonzero(~(symmetric & positive))
     if bad.size:
-        whose = f"'{name}' of component {bad[0]}" if covariance_type == "full" else f"'{name}'"
+        whose = f"'{name}' of component {bad[0]}" if matrices.ndim == 3 else f"'{name}'"
         raise ValueError(f"{whose} should be symmetric, positive-definite")
