@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from fastem.selection import SelectionTable
 
 # The library's own lists, written out so that the help needs none of its imports.
-COVARIANCES = ("full", "tied", "diag", "spherical")
+SKLEARN_COVARIANCES = ("full", "tied", "diag", "spherical")
+COVARIANCES = (
+    *SKLEARN_COVARIANCES,
+    *("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"),
+)
 CRITERIA = ("bic", "aic", "icl")
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 ACCELERATIONS = ("auto", "squarem", "anderson")
@@ -119,8 +123,8 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     fit.add_argument("file", metavar="FILE", help="table of the data")
     add_option = fit.add_argument
     add_option("--components", type=_counts, default="1:6", metavar="N", help="3, 1:6 or 1,2,5 (default: %(default)s)")
-    add_option("--covariance", type=_one_of(COVARIANCES), default=",".join(COVARIANCES), metavar="TYPES",
-               help="some of %(default)s (default: all)")  # fmt: skip
+    add_option("--covariance", type=_one_of(COVARIANCES), default=",".join(SKLEARN_COVARIANCES), metavar="TYPES",
+               help=f"some of {','.join(COVARIANCES)} (default: %(default)s)")  # fmt: skip
     add_option("--criterion", choices=CRITERIA, default="bic", help="what chooses the model (default: %(default)s)")
     add_option("--columns", type=_names, metavar="A,B", help="columns to use (default: all that hold numbers)")
     add_option("--out", metavar="MODEL.json", help="write the chosen model, as .json or .npz")

@@ -422,11 +422,12 @@ def test_lists_of_the_help_are_those_of_the_library():
     from fastem.acceleration import ACCELERATIONS
     from fastem.em import STOPPING_RULES
     from fastem.engines import ENGINES
-    from fastem.families.gaussian import COVARIANCE_TYPES
+    from fastem.families.covariance_structures import COVARIANCE_TYPES, SKLEARN_COVARIANCE_TYPES
     from fastem.init import START_METHODS
     from fastem.selection import CRITERIA
 
     assert tuple(cli.COVARIANCES) == tuple(COVARIANCE_TYPES)
+    assert tuple(cli.SKLEARN_COVARIANCES) == tuple(SKLEARN_COVARIANCE_TYPES)
     assert set(cli.STARTS) == set(START_METHODS)
     assert cli.CRITERIA == CRITERIA
     assert (cli.ACCELERATIONS, cli.STOPPING_RULES) == (ACCELERATIONS, STOPPING_RULES)

@@ -27,13 +27,17 @@ class GaussianMixture(BaseMixture):
     ----------
     n_components : int, default=1
         Number of components.
-    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
-        A covariance matrix for each component; one for all; a variance for each component and feature; one for each
-        component.
+    covariance_type : str, default="full"
+        "full": a covariance matrix for each component; "tied": one for all; "diag": a variance for each component and
+        feature; "spherical": one for each component. Or one of the 14 structures by mclust's name, whose letters say
+        of volume, shape and orientation whether components have it in common (E), each its own (V), or none (I):
+        "EII", "VII" (spherical), "EEI", "VEI", "EVI", "VVI" (diag), "EEE" (tied), "VEE", "EVE", "VVE", "EEV", "VEV",
+        "EVV", "VVV" (full).
     tol : float, default=1e-3
         Stop when the mean log-likelihood of a row changes by less.
     reg_covar : float, default=1e-6
-        Added to the diagonal of each covariance, in squared units of the data.
+        Added to the diagonal of each component's covariance, in squared units of the data, before the structure is
+        imposed on them.
     max_iter : int, default=100
     n_init : int, default=1
         Number of starts; the fit of the highest likelihood is kept. Where the rows are many (at least 40,000, and 10
@@ -75,9 +79,10 @@ class GaussianMixture(BaseMixture):
     weights_ : ndarray of shape (n_components,)
     means_ : ndarray of shape (n_components, n_features)
     covariances_, precisions_, precisions_cholesky_ : ndarray
-        (n_components, n_features, n_features) if "full", (n_features, n_features) if "tied",
-        (n_components, n_features) if "diag", (n_components,) if "spherical". ``precisions_cholesky_`` is
-        upper-triangular with ``P @ P.T = precision``.
+        (n_components, n_features, n_features) if "full", (n_features, n_features) if "tied" or "EEE",
+        (n_components, n_features) if "diag" or of axes that are the features' ("EEI" to "VVI"), (n_components,) if
+        "spherical", "EII" or "VII"; of other structures as "full". ``precisions_cholesky_`` is upper-triangular with
+        ``P @ P.T = precision``.
     converged_ : bool
     n_iter_ : int
         Iterations of the best start: passes over the rows, with those to points that acceleration then rejected.
@@ -99,7 +104,8 @@ class GaussianMixture(BaseMixture):
 
     References
     ----------
-    Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
+    Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm. Celeux & Govaert
+    (1995), Gaussian parsimonious clustering models: the structures.
 
     Examples
     --------
@@ -183,14 +189,16 @@ class GaussianMixture(BaseMixture):
         means : array-like of shape (n_components, n_features)
         covariances : array-like
             In the shape of ``covariances_``.
-        covariance_type : {"full", "tied", "diag", "spherical"}
+        covariance_type : str
+            As the parameter of the class.
         **options
             Further constructor parameters.
 
         Raises
         ------
         ValueError
-            If shapes disagree, weights are not a distribution, or a covariance is not positive definite.
+            If shapes disagree, weights are not a distribution, a covariance is not positive definite, or they do not
+            have the structure.
         """
         family = Gaussian(covariance_type)  # type: ignore[arg-type]
         means = check_array(means, dtype=[np.float64, np.float32])
@@ -198,6 +206,11 @@ class GaussianMixture(BaseMixture):
         shape = family.covariance_shape(n_components, n_features)
         covariances = checked_array(covariances, shape, "covariances", means.dtype)
         _check_symmetric(covariances, covariance_type, "covariances")
+        if not family.structure.is_of(covariances):
+            raise ValueError(
+                f"'covariances' should have the structure {covariance_type}, but have not; pass covariance_type="
+                f"{family.storage.name!r} for covariances of any structure"
+            )
         weights = checked_weights(weights, n_components, means.dtype, "weights")
         params = family.make_params(*(a.astype(np.float64) for a in (weights, means, covariances)))
         model = cls._from_mixture(Mixture(family, params), {"dtype": means.dtype.name})
@@ -215,7 +228,11 @@ class GaussianMixture(BaseMixture):
         return mine
 
     def to_sklearn(self) -> Any:
-        """A fitted ``sklearn.mixture.GaussianMixture`` with the same parameters."""
+        """A fitted ``sklearn.mixture.GaussianMixture`` with the same parameters.
+
+        Its ``covariance_type`` is the one of scikit-learn's four that holds the covariances, whatever structure they
+        have. A structure of fewer parameters is not known to its ``bic``, nor to a new fit.
+        """
         from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
 
         check_is_fitted(self)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
 
 import numpy as np
 
 _EPS = float(np.finfo(np.float64).eps)
-# Sweeps from every start, before the best of them goes on alone.
-_TRIAL_SWEEPS = 3
-_MAX_SWEEPS = 1000
-_SMALLEST_ANGLE = 1e-12
+# Steps from every start, before the best of them goes on alone.
+_TRIAL_STEPS = 6
+_STEPS = 500
+_MEMORY = 8
+_SMALLEST_ANGLE = 1e-10
+_LARGEST_ANGLE = np.pi / 4
+# Where two axes have all but equal variances in every component, their plane is flat.
+_FLATTEST = 1e-6
+# Armijo's share of the decrease that the slope promises, and rounding of the cost.
+_DECREASE = 1e-4
+_HALVINGS = 20
+
+#: ``(masses, variances (K, D))`` to the variances of a structure along given axes.
+Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def find_common_axes(
-    masses: np.ndarray, covariances: np.ndarray, estimate: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> np.ndarray:
+def find_common_axes(masses: np.ndarray, covariances: np.ndarray, estimate: Estimate) -> np.ndarray:
     """Orthonormal columns along which the components' covariances are best taken for diagonal.
 
     There may be several local optima. The search starts from the eigenvectors of the pooled covariance and from those
@@ -27,7 +36,7 @@ def find_common_axes(
     masses : ndarray of shape (n_components,)
     covariances : ndarray of shape (n_components, n_features, n_features)
     estimate : callable
-        ``(masses, variances)`` to the variances (n_components, n_features) of the structure along given axes.
+        Of the structure, for axes that are given.
 
     Returns
     -------
@@ -36,16 +45,20 @@ def find_common_axes(
     References
     ----------
     Flury & Gautschi (1986), An algorithm for simultaneous orthogonal transformation of several positive definite
-    symmetric matrices to nearly diagonal form: rotations in planes. Browne & McNicholas (2014), Estimating common
-    principal components in high dimensions: the function that is minimised. Brent & Luk (1985), The solution of
-    singular-value and symmetric eigenvalue problems on multiprocessor arrays: the rounds of disjoint planes.
+    symmetric matrices to nearly diagonal form: the plane rotations, whose curvature scales the steps. Browne &
+    McNicholas (2014), Estimating common principal components in high dimensions: the cost, and that planes one after
+    another are slow. Huang, Gallivan & Absil (2015), A Broyden class of quasi-Newton methods for Riemannian
+    optimization. Nocedal & Wright (2006), Numerical optimization, algorithm 7.4.
     """
     shares = masses / masses.sum()
+
+    def look(axes: np.ndarray) -> _Orientation:
+        return _Orientation.of(axes, shares, covariances, estimate)
+
     pooled = np.tensordot(shares, covariances, axes=1)
     starts = [np.linalg.eigh(matrix)[1] for matrix in (pooled, *covariances)]
-    trials = [_rotated(axes, shares, covariances, estimate, _TRIAL_SWEEPS) for axes in starts]
-    best = min(trials, key=lambda axes: _cost(axes, shares, covariances, estimate))
-    return _rotated(best, shares, covariances, estimate, _MAX_SWEEPS)
+    trials = [_descend(look(axes), look, _TRIAL_STEPS) for axes in starts]
+    return _descend(min(trials, key=lambda trial: trial.cost), look, _STEPS).axes
 
 
 def variances_along(axes: np.ndarray, covariances: np.ndarray) -> np.ndarray:
@@ -53,56 +66,101 @@ def variances_along(axes: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     return np.einsum("ij,kij->kj", axes, covariances @ axes)
 
 
-def _cost(axes: np.ndarray, shares: np.ndarray, covariances: np.ndarray, estimate: Callable[..., np.ndarray]) -> float:
-    """``sum_k p_k log |Sigma_k|``; the other term of the likelihood is a constant at its optimum."""
-    with np.errstate(divide="ignore"):
-        return float(shares @ np.log(estimate(shares, variances_along(axes, covariances))).sum(axis=1))
+@dataclass(frozen=True)
+class _Orientation:
+    """Axes, and how the cost changes with the angles by which planes of two of them are turned.
 
+    The cost is ``sum_kj p_k log v_kj`` with the structure's variances ``v`` along the axes, where the other term of the
+    likelihood is a constant. Its derivatives are those of ``sum_kj p_k d_j' S_k d_j / v_kj`` for given ``v``, because
+    ``v`` is the best for the axes; so is the curvature, but for what ``v`` gives way.
 
-def _rotated(
-    axes: np.ndarray,
-    shares: np.ndarray,
-    covariances: np.ndarray,
-    estimate: Callable[..., np.ndarray],
-    n_sweeps: int,
-) -> np.ndarray:
-    """Axes after sweeps of rotations over all planes of two of them, each of which is the best in its plane.
-
-    For given variances ``v_k`` the cost of the axes ``d_j`` is ``sum_kj p_k d_j' S_k d_j / v_kj``. In the plane of two
-    axes it is a constant and ``d_p' T d_p`` with ``T = sum_k p_k (1 / v_kp - 1 / v_kq) S_k``, so that ``d_p`` is the
-    eigenvector of the smaller eigenvalue. Planes without a common axis do not touch each other's costs.
+    Attributes
+    ----------
+    axes : ndarray of shape (n_features, n_features)
+    cost : float
+        Minus infinity where a component has no variance along an axis.
+    slope, curvature : ndarray of shape (n_features (n_features - 1) / 2,)
+        For each plane of two axes.
     """
-    axes = axes.copy()
-    for _ in range(n_sweeps):
-        S = axes.T @ covariances @ axes
-        largest = 0.0
-        for p, q in _rounds(len(axes)):
-            variances = estimate(shares, np.diagonal(S, axis1=1, axis2=2))
-            if not (variances > 0).all():
-                return axes
-            first, second = (shares[:, None] / variances[:, j] for j in (p, q))
-            across = ((first - second) * S[:, p, q]).sum(axis=0)
-            noise = ((first + second) * np.sqrt(S[:, p, p] * S[:, q, q])).sum(axis=0)
-            across[np.abs(across) <= 2 * _EPS * noise] = 0.0
-            along = ((first - second) * (S[:, q, q] - S[:, p, p])).sum(axis=0)
-            angle = 0.5 * np.arctan2(-2 * across, np.maximum(along, 0.0))
-            c, s = np.cos(angle), np.sin(angle)
-            for matrix in (axes, S, S.swapaxes(1, 2)):
-                left, right = matrix[..., p], matrix[..., q]
-                matrix[..., p], matrix[..., q] = c * left + s * right, c * right - s * left
-            largest = max(largest, float(np.abs(s * c).max()))
+
+    axes: np.ndarray
+    cost: float
+    slope: np.ndarray
+    curvature: np.ndarray
+
+    @classmethod
+    def of(cls, axes: np.ndarray, shares: np.ndarray, covariances: np.ndarray, estimate: Estimate) -> _Orientation:
+        seen = axes.T @ covariances @ axes
+        own = np.diagonal(seen, axis1=1, axis2=2)
+        variances = estimate(shares, own)
+        planes = np.triu_indices(len(axes), 1)
+        if not (variances > 0).all():
+            return cls(axes, -np.inf, np.zeros(len(planes[0])), np.ones(len(planes[0])))
+        precisions = shares[:, None] / variances
+        turning = np.einsum("kp,kpq->pq", precisions, seen)
+        ratios = precisions.T @ own
+        bending = ratios + ratios.T - np.add.outer(np.diagonal(ratios), np.diagonal(ratios))
+        slope, curvature = 2 * (turning - turning.T)[planes], 2 * bending[planes]
+        return cls(axes, float(shares @ np.log(variances).sum(axis=1)), slope, np.maximum(curvature, _FLATTEST))
+
+    def turned(self, angles: np.ndarray) -> np.ndarray:
+        """Axes after a rotation, by Cayley's transform, which keeps them orthonormal."""
+        n_features = len(self.axes)
+        turn = np.zeros((n_features, n_features))
+        turn[np.triu_indices(n_features, 1)] = -0.5 * angles
+        turn -= turn.T
+        identity = np.eye(n_features)
+        return self.axes @ np.linalg.solve(identity - turn, identity + turn)
+
+
+def _descend(here: _Orientation, look: Callable[[np.ndarray], _Orientation], n_steps: int) -> _Orientation:
+    """Quasi-Newton steps (L-BFGS) in the angles of all planes, scaled by the planes' curvatures."""
+    pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_MEMORY)
+    for _ in range(n_steps):
+        angles = -_scaled(here, pairs)
+        if not angles @ here.slope < 0:
+            pairs.clear()
+            angles = -here.slope / here.curvature
+        largest = np.abs(angles).max(initial=0.0)
         if largest <= _SMALLEST_ANGLE:
             break
-    return axes
+        angles *= min(1.0, _LARGEST_ANGLE / largest)
+        there = _lower(here, angles, look)
+        if there is None:
+            if not pairs:
+                break
+            pairs.clear()
+            continue
+        found, angles = there
+        change = found.slope - here.slope
+        if angles @ change > _EPS * np.abs(angles).max() * np.abs(change).max():
+            pairs.append((angles, change))
+        here = found
+    return here
 
 
-@cache
-def _rounds(n_features: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of axes, in rounds of pairs that have none in common: everybody meets, with one place fixed."""
-    places = list(range(n_features + n_features % 2))
-    rounds = []
-    for _ in range(len(places) - 1):
-        pairs = [(p, q) for p, q in zip(places, reversed(places), strict=True) if p < q < n_features]
-        rounds.append((np.array([p for p, _ in pairs]), np.array([q for _, q in pairs])))
-        places[1:] = [places[-1], *places[1:-1]]
-    return rounds if n_features > 1 else []
+def _lower(
+    here: _Orientation, angles: np.ndarray, look: Callable[[np.ndarray], _Orientation]
+) -> tuple[_Orientation, np.ndarray] | None:
+    """A lower point in a direction, and the angles to it; None where there is none."""
+    promised = _DECREASE * float(angles @ here.slope)
+    rounding = 4 * _EPS * (1 + abs(here.cost))
+    for halvings in range(_HALVINGS):
+        share = 0.5**halvings
+        found = look(here.turned(share * angles))
+        if found.cost <= here.cost + share * promised + rounding:
+            return found, share * angles
+    return None
+
+
+def _scaled(here: _Orientation, pairs: deque[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The slope times the inverse Hessian that the last steps tell of (Nocedal & Wright 2006, algorithm 7.4)."""
+    scaled, used = here.slope.copy(), []
+    for angles, change in reversed(pairs):
+        part = angles @ scaled / (angles @ change)
+        scaled -= part * change
+        used.append((part, angles, change))
+    scaled /= here.curvature
+    for part, angles, change in reversed(used):
+        scaled += (part - change @ scaled / (angles @ change)) * angles
+    return scaled

@@ -4,10 +4,10 @@ A covariance is ``lambda_k D_k A_k D_k'``: a volume ``lambda_k``, a shape ``A_k`
 orientation ``D_k`` (of eigenvectors). mclust's name of a structure has a letter for each of them, in this order: ``E``
 where components have it in common, ``V`` where each has its own, ``I`` where it is the identity.
 
-Every estimate is the M-step's: it maximises ``-sum_k n_k (log |Sigma_k| + tr(S_k Sigma_k^-1)) / 2`` over the structure,
-given the masses ``n_k`` and the covariances ``S_k`` that the components have of their own. An estimate for axes that are
-those of the features serves other axes too: those of each component, where ``S_k`` is diagonal, and common ones, which
-are sought (``common_axes.py``). Where a component has collapsed its covariance is returned as 0, so that the family can
+Every estimate is the M-step's: it maximises ``-sum_k n_k (log |Sigma_k| + tr(S_k Sigma_k^-1)) / 2`` over the
+structure, given the masses ``n_k`` and the covariances ``S_k`` that the components have of their own. An estimate along
+the features' axes serves other axes too: those of each component, where ``S_k`` is diagonal, and common ones, which are
+sought (``common_axes.py``). The covariance of a component that has collapsed is returned as 0, so that the storage can
 say whose it is.
 
 References
@@ -39,10 +39,9 @@ COVARIANCE_TYPES: tuple[str, ...] = get_args(CovarianceType)
 #: ``(masses (K,), covariances)`` to the covariances of the structure.
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-# Newton's steps are few; more than so many are taken only where there is no end.
+# Newton's steps are few; so many are taken only where there is no end. After one of this size the next is its square.
 _VOLUME_STEPS = 200
-_SMALLEST_STEP = 1e-13
-_UNBOUNDED_STEP = 1e-3
+_SMALLEST_STEP = 1e-9
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -54,8 +53,8 @@ def pooled(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
 
 def equal_volume(masses: np.ndarray, variances: np.ndarray) -> np.ndarray:
     """Own shapes of one volume, the mean of the components' (Celeux & Govaert 1995, model EVI)."""
-    alive = (variances > 0).all(axis=1)
-    if not alive.all():
+    alive = np.all(variances > 0, axis=1)
+    if not np.all(alive):
         return variances * alive[:, None]
     volumes = np.exp(np.log(variances).mean(axis=1))
     return variances * (masses @ volumes / masses.sum() / volumes)[:, None]
@@ -78,20 +77,19 @@ def proportional(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
         return covariances * (volumes > 0).reshape(by_component)
     logs = np.log(volumes)
     here = _Proportions.of(shares, covariances, logs)
-    longest = np.inf
     for _ in range(_VOLUME_STEPS):
-        if here is None or longest <= _SMALLEST_STEP:
+        if here is None:
             break
         step = here.newton_step(shares, n_features)
+        if np.abs(step).max() <= _SMALLEST_STEP:
+            return np.exp(logs + step).reshape(by_component) * here.common
         there = _Proportions.of(shares, covariances, logs + step)
         if there is None or not there.value <= here.value + 8 * _EPS * (1 + abs(here.value)):
             step = np.log(here.traces / (n_features * shares))
             there = _Proportions.of(shares, covariances, logs + step)
-        logs, here, longest = logs + step, there, np.abs(step).max()
-    if here is None or longest > _UNBOUNDED_STEP:
-        # Without end one component's volume goes to 0, to the others' advantage.
-        return covariances * (np.arange(len(logs)) != np.argmin(logs)).reshape(by_component)
-    return np.exp(logs).reshape(by_component) * here.common
+        logs, here = logs + step, there
+    # There is no end: a component's volume goes to 0, to the others' advantage.
+    return covariances * (np.arange(len(logs)) != np.argmin(logs)).reshape(by_component)
 
 
 @dataclass(frozen=True)
@@ -122,8 +120,10 @@ class _Proportions:
             parts = (shares * np.exp(-logs)).reshape((-1,) + (1,) * (covariances.ndim - 1)) * covariances
             common = parts.sum(axis=0)
         value = float(n_features * shares @ logs)
+        if not np.isfinite(common).all():
+            return None
         if covariances.ndim == 2:
-            if not (common > 0).all() or not np.isfinite(common).all():
+            if not np.all(common > 0):
                 return None
             parts = parts / common
             return cls(value + float(np.log(common).sum()), common, parts, parts.sum(axis=1))
@@ -206,8 +206,16 @@ class Structure:
 
     def impose(self, masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
         """The covariances of the structure that fit best to components of their own covariances."""
-        # What is not finite is for the storage to say.
-        return self.estimate(masses, covariances) if np.isfinite(covariances).all() else covariances
+        if self.is_free or not np.isfinite(covariances).all():  # which is for the storage to say
+            return covariances
+        return self.estimate(masses, covariances)
+
+    def is_of(self, covariances: np.ndarray) -> bool:
+        """Whether covariances have the structure, to half the digits of their float type."""
+        given = covariances.astype(np.float64)
+        by_component = tuple(range(1, given.ndim))
+        error = np.abs(self.impose(np.ones(len(given)), given) - given).max(axis=by_component)
+        return bool((error <= np.finfo(covariances.dtype).eps ** 0.5 * np.abs(given).max(axis=by_component)).all())
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Number of free parameters of the covariances, as the letters say."""
