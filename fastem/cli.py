@@ -139,8 +139,9 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_option("--accelerate", choices=ACCELERATIONS, help="extrapolate between steps (default: plain EM)")
     add_option("--stopping", choices=STOPPING_RULES, default="change",
                help="what --tol bounds: change, or distance to the limit (default: %(default)s)")  # fmt: skip
-    add_option("--reg-covar", type=float, default=1e-6, metavar="X",
-               help="added to variances, in squared units of the data (default: %(default)s)")  # fmt: skip
+    add_option("--reg-covar", type=_number_or_auto, default=1e-6, metavar="X",
+               help="added to variances, in squared units of the data, or auto: 1e-6 of each column's variance "
+                    "(default: %(default)s)")  # fmt: skip
     add_option("--engine", choices=ENGINES, default="auto", help="what runs the passes (default: %(default)s)")
     add_option("--threads", type=_at_least(1), metavar="N", help="threads (default: all that this process may use)")
     add_option("--quiet", action="store_true", help="no progress and no notes on standard error")
@@ -153,6 +154,13 @@ def _at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _number_or_auto(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number or auto is required, but got {text!r}") from None
 
 
 def _counts(text: str) -> list[int]:

@@ -308,12 +308,15 @@ def has_collapsed(model: GaussianMixture) -> bool:
         np.asarray(a, dtype=np.float64) for a in (model.weights_, model.means_, model.covariances_)
     )
     offset = means - weights @ means
-    if storage_of(model.covariance_type).is_matrix:
+    storage = storage_of(model.covariance_type)
+    if storage.is_matrix:
         covariances = np.broadcast_to(covariances, (len(means), *covariances.shape[-2:]))
         variances, directions = np.linalg.eigh(covariances)
         total = np.tensordot(weights, covariances, axes=1) + (weights * offset.T) @ offset
         overall = (directions * (total @ directions)).sum(axis=1)
+        ridge = model.reg_covar_ @ directions**2
     else:
         variances = np.broadcast_to(covariances.reshape(len(means), -1), means.shape)
         overall = weights @ (variances + offset**2)
-    return bool(np.any((variances <= 1.001 * model.reg_covar) & (overall > 100 * model.reg_covar)))
+        ridge = np.broadcast_to(storage.least_variances(model.reg_covar_), means.shape)
+    return bool(np.any((variances <= 1.001 * ridge) & (overall > 100 * ridge)))

@@ -14,6 +14,7 @@ from fastem.estimators.base import BaseMixture
 from fastem.estimators.given import checked_array, checked_weights
 from fastem.families import Gaussian, GaussianParams, Params
 from fastem.families.covariance_structures import COVARIANCE_TYPES, storage_of
+from fastem.fitting import FitResult
 from fastem.mixture import Mixture
 
 
@@ -35,9 +36,10 @@ class GaussianMixture(BaseMixture):
         "EVV", "VVV" (full).
     tol : float, default=1e-3
         Stop when the mean log-likelihood of a row changes by less.
-    reg_covar : float, default=1e-6
+    reg_covar : float, array-like of shape (n_features,) or "auto", default=1e-6
         Added to the diagonal of each component's covariance, in squared units of the data, before the structure is
-        imposed on them.
+        imposed on them. "auto" is 1e-6 times the variance of each feature over all rows: the fit is then the same in
+        any units of the features.
     max_iter : int, default=100
     n_init : int, default=1
         Number of starts; the fit of the highest likelihood is kept. Where the rows are many (at least 40,000, and 10
@@ -83,6 +85,8 @@ class GaussianMixture(BaseMixture):
         (n_components, n_features) if "diag" or of axes that are the features' ("EEI" to "VVI"), (n_components,) if
         "spherical", "EII" or "VII"; of other structures as "full". ``precisions_cholesky_`` is upper-triangular with
         ``P @ P.T = precision``.
+    reg_covar_ : ndarray of shape (n_features,)
+        What ``reg_covar`` came to in the fit.
     converged_ : bool
     n_iter_ : int
         Iterations of the best start: passes over the rows, with those to points that acceleration then rejected.
@@ -125,7 +129,7 @@ class GaussianMixture(BaseMixture):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMixture._parameter_constraints,
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"}), "array-like"],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -137,7 +141,7 @@ class GaussianMixture(BaseMixture):
         *,
         covariance_type: str = "full",
         tol: float = 1e-3,
-        reg_covar: float = 1e-6,
+        reg_covar: Any = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "kmeans",
@@ -231,7 +235,8 @@ class GaussianMixture(BaseMixture):
         """A fitted ``sklearn.mixture.GaussianMixture`` with the same parameters.
 
         Its ``covariance_type`` is the one of scikit-learn's four that holds the covariances, whatever structure they
-        have. A structure of fewer parameters is not known to its ``bic``, nor to a new fit.
+        have. A structure of fewer parameters is not known to its ``bic``, nor to a new fit. A ``reg_covar`` that is no
+        single number becomes the smallest of those that the fit took.
         """
         from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
 
@@ -239,14 +244,22 @@ class GaussianMixture(BaseMixture):
         shared = set(SklearnGaussianMixture._get_param_names())
         options = {k: v for k, v in self.get_params().items() if k in shared}
         options["covariance_type"] = storage_of(self.covariance_type).name
+        if not isinstance(self.reg_covar, Real):
+            options["reg_covar"] = float(np.min(getattr(self, "reg_covar_", 1e-6)))
         model = SklearnGaussianMixture(**options)
         for name, value in vars(self).items():
-            if name.endswith("_") and name not in ("history_", "engine_", "init_lower_bounds_"):
+            if name.endswith("_") and name not in ("history_", "engine_", "init_lower_bounds_", "reg_covar_"):
                 setattr(model, name, value)
         return model
 
     def _family(self) -> Gaussian:
-        return Gaussian(self.covariance_type, float(self.reg_covar))  # type: ignore[arg-type]
+        reg_covar = float(self.reg_covar) if isinstance(self.reg_covar, Real) else self.reg_covar
+        return Gaussian(self.covariance_type, reg_covar)  # type: ignore[arg-type]
+
+    def _set_result(self, result: FitResult, dtype: Any) -> None:
+        super()._set_result(result, dtype)
+        assert isinstance(result.family, Gaussian)
+        self.reg_covar_ = np.broadcast_to(result.family.ridge, self.means_.shape[1:]).copy()
 
     def _given_params(self, start: Params | None, n_features: int, dtype: Any) -> Params | None:
         n_components, family = self.n_components, self._family()

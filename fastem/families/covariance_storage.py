@@ -44,6 +44,10 @@ class GaussianParams(Params):
         return self.means
 
 
+#: What is added to the variances: a number, or one for each feature.
+Ridge = float | np.ndarray
+
+
 class Storage(ABC):
     """How covariances, and the factors ``P`` of precisions, are held; no state."""
 
@@ -61,14 +65,14 @@ class Storage(ABC):
         """Shape of the array."""
 
     @abstractmethod
-    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, reg_covar: float) -> np.ndarray:
+    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, ridge: Ridge) -> np.ndarray:
         """Covariances of the moments, ``S2 / N - s s'`` with the shift ``s`` of the mean from the origin, regularised.
 
-        ``reg_covar`` comes in here, before a structure is imposed, so that the result has the structure.
+        ``ridge`` comes to the diagonals here, before a structure is imposed, so that the result has the structure.
         """
 
     @abstractmethod
-    def factors(self, covariances: np.ndarray, reg_covar: float) -> np.ndarray:
+    def factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         """``P`` of the covariances; a DegenerateComponentError where one is not positive definite."""
 
     @abstractmethod
@@ -78,6 +82,10 @@ class Storage(ABC):
     @abstractmethod
     def variances(self, covariances: np.ndarray) -> np.ndarray:
         """The diagonals."""
+
+    def least_variances(self, ridge: Ridge) -> Ridge:
+        """What no variance that is held falls below."""
+        return ridge
 
     @abstractmethod
     def log_determinants(self, factor: np.ndarray, n_features: int) -> np.ndarray:
@@ -121,7 +129,7 @@ class _Matrices(Storage):
     def variances(self, covariances: np.ndarray) -> np.ndarray:
         return np.diagonal(covariances, axis1=-2, axis2=-1)
 
-    def _matrix_factors(self, covariances: np.ndarray, reg_covar: float) -> np.ndarray:
+    def _matrix_factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         """Upper-triangular ``P`` with ``P P' = covariance^-1`` for each: the inverse of the upper Cholesky factor."""
         if np.isfinite(covariances).all():
             try:
@@ -190,13 +198,13 @@ class Full(_Matrices):
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_components, n_features, n_features
 
-    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, reg_covar: float) -> np.ndarray:
+    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, ridge: Ridge) -> np.ndarray:
         full = stats.second / masses[:, None, None]
         full -= shift[:, :, None] * shift[:, None, :]
-        full.reshape(len(full), -1)[:, :: shift.shape[1] + 1] += reg_covar
+        full.reshape(len(full), -1)[:, :: shift.shape[1] + 1] += ridge
         return full
 
-    def factors(self, covariances: np.ndarray, reg_covar: float) -> np.ndarray:
+    def factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         return self._matrix_factors(covariances, reg_covar)
 
     def log_determinants(self, factor: np.ndarray, n_features: int) -> np.ndarray:
@@ -243,7 +251,7 @@ class Tied(_Matrices):
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_features, n_features
 
-    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, reg_covar: float) -> np.ndarray:
+    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, ridge: Ridge) -> np.ndarray:
         if stats.shared is None:
             raise ValueError("a tied covariance needs the shared moments of all rows, and the statistics have none")
         shared = stats.shared
@@ -254,10 +262,10 @@ class Tied(_Matrices):
         noise = _ROUNDING * np.diagonal(shared.second[0]) / masses.sum()
         diagonal = np.diag_indices(len(tied))
         tied[diagonal] *= np.diagonal(tied) > noise
-        tied[diagonal] += reg_covar
+        tied[diagonal] += ridge
         return tied
 
-    def factors(self, covariances: np.ndarray, reg_covar: float) -> np.ndarray:
+    def factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         return self._matrix_factors(covariances[None], reg_covar)[0]
 
     def log_determinants(self, factor: np.ndarray, n_features: int) -> np.ndarray:
@@ -298,7 +306,7 @@ class _Variances(Storage):
     moments = "diag"
     is_matrix = False
 
-    def factors(self, covariances: np.ndarray, reg_covar: float) -> np.ndarray:
+    def factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         bad = np.flatnonzero(~(covariances.reshape(len(covariances), -1) > 0).all(axis=1))
         if bad.size:
             raise DegenerateComponentError(_collapse(f"component {bad[0]}", reg_covar))
@@ -350,8 +358,8 @@ class Diag(_Variances):
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_components, n_features
 
-    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, reg_covar: float) -> np.ndarray:
-        return stats.second / masses[:, None] - shift**2 + reg_covar
+    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, ridge: Ridge) -> np.ndarray:
+        return stats.second / masses[:, None] - shift**2 + ridge
 
     def log_determinants(self, factor: np.ndarray, n_features: int) -> np.ndarray:
         return np.log(factor).sum(axis=1)
@@ -370,8 +378,11 @@ class Spherical(_Variances):
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return (n_components,)
 
-    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, reg_covar: float) -> np.ndarray:
-        return DIAG.covariances(stats, masses, shift, reg_covar).mean(axis=1)
+    def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, ridge: Ridge) -> np.ndarray:
+        return DIAG.covariances(stats, masses, shift, ridge).mean(axis=1)
+
+    def least_variances(self, ridge: Ridge) -> Ridge:
+        return float(np.mean(ridge))
 
     def log_determinants(self, factor: np.ndarray, n_features: int) -> np.ndarray:
         return n_features * np.log(factor)
@@ -385,10 +396,14 @@ class Spherical(_Variances):
 FULL, TIED, DIAG, SPHERICAL = Full(), Tied(), Diag(), Spherical()
 
 
-def _collapse(whose: str, reg_covar: float) -> str:
+def _collapse(whose: str, reg_covar: Any) -> str:
+    if isinstance(reg_covar, tuple):
+        now = f"{min(reg_covar):g} to {max(reg_covar):g}"
+    else:
+        now = reg_covar if isinstance(reg_covar, str) else f"{reg_covar:g}"
     return (
         f"the covariance of {whose} is not positive definite: it has collapsed onto too few distinct rows, or "
-        f"features are constant or collinear. Try fewer components, a larger reg_covar (now {reg_covar:g}, in "
+        f"features are constant or collinear. Try fewer components, a larger reg_covar (now {now}, in "
         "squared units of the data), scaling the features, or another start (init_params, random_state, n_init)."
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from fastem.families.base import (
     weights_from_vector,
     weights_to_vector,
 )
-from fastem.families.covariance_storage import GaussianParams, Storage
+from fastem.families.covariance_storage import GaussianParams, Ridge, Storage
 from fastem.families.covariance_structures import COVARIANCE_TYPES, CovarianceType, Structure, structure_of
 from fastem.stats import Stats
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _SQRT_HALF = 0.5**0.5
+# Of a feature's variance over all rows: what reg_covar="auto" adds to its variance in a component.
+_RELATIVE_RIDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,14 @@ class Gaussian(Family[GaussianParams]):
     covariance_type : str
         A covariance structure by mclust's name, from "EII" to "VVV", or by scikit-learn's: "full", "tied", "diag",
         "spherical". See :mod:`fastem.families.covariance_structures`.
-    reg_covar : float
+    reg_covar : float, sequence of float or "auto"
         Added to the diagonal of every component's covariance, in the squared units of the data, before the structure
-        is imposed on them: the result has the structure.
+        is imposed on them: the result has the structure. One number, or one for each feature. "auto" is 1e-6 times the
+        variance of each feature over all rows, which a fit measures at its start.
     """
 
     covariance_type: CovarianceType = "full"
-    reg_covar: float = 1e-6
+    reg_covar: float | tuple[float, ...] | Literal["auto"] = 1e-6
 
     name = "gaussian"
     params_type = GaussianParams
@@ -48,8 +51,42 @@ class Gaussian(Family[GaussianParams]):
     def __post_init__(self) -> None:
         if self.covariance_type not in COVARIANCE_TYPES:
             raise ValueError(f"covariance_type must be one of {COVARIANCE_TYPES}, but got {self.covariance_type!r}")
-        if not self.reg_covar >= 0:
+        if np.ndim(self.reg_covar) == 1:
+            # A tuple, so that families compare, and settings can be written.
+            object.__setattr__(self, "reg_covar", tuple(map(float, self.reg_covar)))  # type: ignore[arg-type]
+        if isinstance(self.reg_covar, str):
+            if self.reg_covar != "auto":
+                raise ValueError(f"reg_covar must be numbers or 'auto', but got {self.reg_covar!r}")
+        elif np.size(self.reg_covar) == 0 or not np.all(np.asarray(self.reg_covar) >= 0):
             raise ValueError(f"reg_covar must be at least 0, but got {self.reg_covar!r}")
+
+    @property
+    def ridge(self) -> Ridge:
+        """``reg_covar`` in numbers.
+
+        Raises
+        ------
+        ValueError
+            If they are not known, because ``scaled_to`` has not been asked for them.
+        """
+        if isinstance(self.reg_covar, str):
+            raise ValueError(
+                "reg_covar='auto' is relative to the variances of all rows, which are measured by a fit; elsewhere "
+                "pass numbers, or use the family that scaled_to(variances) returns"
+            )
+        return np.array(self.reg_covar) if isinstance(self.reg_covar, tuple) else self.reg_covar
+
+    def scaled_to(self, variances: Callable[[], np.ndarray]) -> Gaussian:
+        if self.reg_covar != "auto":
+            return self
+        return replace(self, reg_covar=tuple(_RELATIVE_RIDGE * variances()))
+
+    def check_data(self, X: np.ndarray) -> None:
+        if isinstance(self.reg_covar, tuple) and len(self.reg_covar) != X.shape[1]:
+            raise ValueError(
+                f"reg_covar must be one number or one for each of the {X.shape[1]} features, but got "
+                f"{len(self.reg_covar)}"
+            )
 
     @property
     def structure(self) -> Structure:
@@ -117,7 +154,7 @@ class Gaussian(Family[GaussianParams]):
     def update(self, stats: Stats) -> GaussianParams:
         masses = component_masses(stats)
         shift = stats.first / masses[:, None]
-        covariances = self.storage.covariances(stats, masses, shift, self.reg_covar)
+        covariances = self.storage.covariances(stats, masses, shift, self.ridge)
         covariances = self.structure.impose(masses, covariances)
         return self.make_params(masses / masses.sum(), stats.origin + shift, covariances)
 
@@ -156,8 +193,8 @@ class Gaussian(Family[GaussianParams]):
             means, covariances, factor = self.storage.from_coordinates(means, scale, like)
         if not np.isfinite(vector).all() or not np.isfinite(means).all() or not np.isfinite(covariances).all():
             raise DegenerateComponentError("the vector is not that of Gaussian components: it is not finite")
-        if not (self.storage.variances(covariances) > self.reg_covar).all():
-            raise DegenerateComponentError(f"the vector has a variance of reg_covar = {self.reg_covar:g} or less")
+        if not (self.storage.variances(covariances) > self.storage.least_variances(self.ridge)).all():
+            raise DegenerateComponentError(f"the vector has a variance of reg_covar = {self.reg_covar} or less")
         if self.structure.is_free:
             return GaussianParams(weights, means, covariances, factor)
         # Back to the surface: the M-step of rows with these weights and covariances is the nearest point of it.
