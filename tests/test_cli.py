@@ -206,7 +206,7 @@ def test_warnings_become_notes(run, monkeypatch):
         (["fit", FAITHFUL, "--components", "6:1"], "argument --components"),
         (["fit", FAITHFUL, "--components", "two"], "argument --components"),
         (["fit", FAITHFUL, "--components", "400"], "no model could be fitted: Expected n_samples >= n_components"),
-        (["fit", FAITHFUL, "--covariance", "full,round"], "some of full,tied,diag,spherical are required"),
+        (["fit", FAITHFUL, "--covariance", "full,round"], "some of full,tied,diag,spherical,EII,VII"),
         (["fit", FAITHFUL, "--n-init", "0"], "--n-init: an integer of at least 1 is required, but got '0'"),
         (["fit", FAITHFUL, "--tol", "-1"], "'tol' parameter"),
         (["fit", FAITHFUL, "--tol", "small"], "--tol"),
