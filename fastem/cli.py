@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from fastem.selection import SelectionTable
 
 # The library's own lists, written out so that the help needs none of its imports.
-COVARIANCES = ("full", "tied", "diag", "spherical")
+SKLEARN_COVARIANCES = ("full", "tied", "diag", "spherical")
+COVARIANCES = (
+    *SKLEARN_COVARIANCES,
+    *("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"),
+)
 CRITERIA = ("bic", "aic", "icl")
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 ACCELERATIONS = ("auto", "squarem", "anderson")
@@ -119,8 +123,8 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     fit.add_argument("file", metavar="FILE", help="table of the data")
     add_option = fit.add_argument
     add_option("--components", type=_counts, default="1:6", metavar="N", help="3, 1:6 or 1,2,5 (default: %(default)s)")
-    add_option("--covariance", type=_one_of(COVARIANCES), default=",".join(COVARIANCES), metavar="TYPES",
-               help="some of %(default)s (default: all)")  # fmt: skip
+    add_option("--covariance", type=_one_of(COVARIANCES), default=",".join(SKLEARN_COVARIANCES), metavar="TYPES",
+               help=f"some of {','.join(COVARIANCES)} (default: %(default)s)")  # fmt: skip
     add_option("--criterion", choices=CRITERIA, default="bic", help="what chooses the model (default: %(default)s)")
     add_option("--columns", type=_names, metavar="A,B", help="columns to use (default: all that hold numbers)")
     add_option("--out", metavar="MODEL.json", help="write the chosen model, as .json or .npz")
@@ -135,8 +139,9 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_option("--accelerate", choices=ACCELERATIONS, help="extrapolate between steps (default: plain EM)")
     add_option("--stopping", choices=STOPPING_RULES, default="change",
                help="what --tol bounds: change, or distance to the limit (default: %(default)s)")  # fmt: skip
-    add_option("--reg-covar", type=float, default=1e-6, metavar="X",
-               help="added to variances, in squared units of the data (default: %(default)s)")  # fmt: skip
+    add_option("--reg-covar", type=_number_or_auto, default=1e-6, metavar="X",
+               help="added to variances, in squared units of the data, or auto: 1e-6 of each column's variance "
+                    "(default: %(default)s)")  # fmt: skip
     add_option("--engine", choices=ENGINES, default="auto", help="what runs the passes (default: %(default)s)")
     add_option("--threads", type=_at_least(1), metavar="N", help="threads (default: all that this process may use)")
     add_option("--quiet", action="store_true", help="no progress and no notes on standard error")
@@ -149,6 +154,13 @@ def _at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _number_or_auto(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number or auto is required, but got {text!r}") from None
 
 
 def _counts(text: str) -> list[int]:

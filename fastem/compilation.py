@@ -9,7 +9,7 @@ import numpy as np
 
 from fastem.engines import available_engines, get_engine
 from fastem.families import FAMILIES, Family, Gaussian
-from fastem.families.gaussian import COVARIANCE_TYPES
+from fastem.families.covariance_structures import SKLEARN_COVARIANCE_TYPES
 
 
 def warmup(
@@ -29,7 +29,7 @@ def warmup(
     dtypes : iterable of dtype
         Float types of the rows: float64, float32 or both.
     families : sequence of str or Family, optional
-        None for each family in all its structures. A name stands for the family with its default settings.
+        None for each family with all its kernels. A name stands for the family with its default settings.
 
     Raises
     ------
@@ -39,7 +39,8 @@ def warmup(
         If there is no engine, float type or family of a name.
     """
     if families is None:
-        structures = [Gaussian(structure) for structure in COVARIANCE_TYPES]  # type: ignore[arg-type]
+        # One for each way in which covariances are held; the other structures run the same kernels.
+        structures = [Gaussian(structure) for structure in SKLEARN_COVARIANCE_TYPES]  # type: ignore[arg-type]
         families = [*structures, *(name for name in FAMILIES if name != Gaussian.name)]
     unknown = [f for f in families if not isinstance(f, Family) and f not in FAMILIES]
     if unknown:

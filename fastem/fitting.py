@@ -21,7 +21,7 @@ from fastem.families import FAMILIES, Family, Params
 from fastem.init import start_params
 from fastem.mixture import Mixture
 from fastem.restarts import RACE_ITERATIONS, Outcome, attempt, best_run, race, race_rows, run_starts
-from fastem.stats import Stats
+from fastem.stats import Moments, Stats
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
 _SIDE_BY_SIDE_WORK = 5e7
@@ -68,7 +68,9 @@ class Passes:
         self.engine = engine
         self.n_threads = n_threads
         # What does not depend on the parameters is computed once, about a point that does not depend on them either.
-        self._shared = None if family.shared_moments is None else self._all_rows(rough_centre(X, sample_weight))
+        self._shared = None
+        if family.shared_moments is not None:
+            self._shared = _moments_of_all_rows(family.shared_moments, X, sample_weight, engine, n_threads)
 
     def accumulate(self, params: Params, order: np.ndarray | None = None) -> Stats:
         """E-step: the statistics of all rows under ``params``."""
@@ -93,21 +95,29 @@ class Passes:
 
         return accumulate
 
-    def _all_rows(self, centre: np.ndarray) -> Stats:
-        """Moments of all rows about ``centre``, in float64 whatever the rows are: it is done once."""
-        assert self.family.shared_moments is not None
-        total: Stats | None = None
-        step = len(self.X) if self.X.dtype == np.float64 else max(1, 2**17 // self.X.shape[1])
-        for start in range(0, len(self.X), step):
-            rows = self.X[start : start + step].astype(np.float64, copy=False)
-            weight = None if self.sample_weight is None else self.sample_weight[start : start + step]
-            every = np.broadcast_to(np.ones(()), (len(rows), 1))
-            stats = self.engine.accumulate_given(
-                self.family.shared_moments, rows, every, centre[None], sample_weight=weight, n_threads=self.n_threads
-            )
-            total = stats if total is None else total + stats
-        assert total is not None
-        return total
+
+def _moments_of_all_rows(
+    moments: Moments, X: np.ndarray, sample_weight: np.ndarray | None, engine: Engine, n_threads: int | None
+) -> Stats:
+    """Moments of all rows about a point near them, in float64 whatever the rows are: it is done once."""
+    centre = rough_centre(X, sample_weight)
+    total: Stats | None = None
+    step = len(X) if X.dtype == np.float64 else max(1, 2**17 // X.shape[1])
+    for start in range(0, len(X), step):
+        rows = X[start : start + step].astype(np.float64, copy=False)
+        weight = None if sample_weight is None else sample_weight[start : start + step]
+        every = np.broadcast_to(np.ones(()), (len(rows), 1))
+        stats = engine.accumulate_given(moments, rows, every, centre[None], sample_weight=weight, n_threads=n_threads)
+        total = stats if total is None else total + stats
+    assert total is not None
+    return total
+
+
+def _variances(X: np.ndarray, sample_weight: np.ndarray | None, engine: Engine, n_threads: int | None) -> np.ndarray:
+    """Variance of each feature over all rows."""
+    stats = _moments_of_all_rows("diag", X, sample_weight, engine, n_threads)
+    variances = stats.second[0] / stats.mass[0] - (stats.first[0] / stats.mass[0]) ** 2
+    return np.maximum(variances, 0.0)  # of a constant feature rounding may leave less
 
 
 def fit(
@@ -203,6 +213,7 @@ def fit(
     work = pass_work(X.shape, n_components, family.moments)
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     runner = choose_engine(engine, work * max_iter * n_starts)
+    family = family.scaled_to(lambda: _variances(X, sample_weight, runner, n_threads))
     sample: tuple[np.ndarray, np.ndarray | None] | None = None
     if isinstance(start, str):
         with _random_state(random_state) as rng:

@@ -17,7 +17,8 @@ from fastem.data.arrays import as_rows, as_weights
 from fastem.estimators import GaussianMixture
 from fastem.families import Gaussian
 from fastem.families.base import DegenerateComponentError
-from fastem.families.gaussian import COVARIANCE_TYPES
+from fastem.families.covariance_storage import TIED
+from fastem.families.covariance_structures import SKLEARN_COVARIANCE_TYPES, storage_of
 
 CRITERIA = ("bic", "aic", "icl")
 
@@ -146,13 +147,12 @@ class SelectionTable(Sequence[SelectionRecord]):
 
 def _parameters(model: GaussianMixture) -> list[str]:
     """Lines of weights, means, standard deviations, and of matrices that are small."""
-    means, kind = np.asarray(model.means_), model.covariance_type
+    means, storage = np.asarray(model.means_), storage_of(model.covariance_type)
     n_components, n_features = means.shape
     names = [str(name) for name in getattr(model, "feature_names_in_", [f"x{j}" for j in range(n_features)])]
-    if kind in ("full", "tied"):
-        variances = np.diagonal(model.covariances_, axis1=-2, axis2=-1)
-    else:
-        variances = np.reshape(model.covariances_, (n_components, -1))
+    variances = storage.variances(np.asarray(model.covariances_))
+    if not storage.is_matrix:
+        variances = variances.reshape(n_components, -1)
     deviations = np.broadcast_to(np.sqrt(variances), (n_components, variances.shape[-1]))
     shared = ["every feature"] if deviations.shape[1] < n_features else names
     lines: list[str] = []
@@ -166,9 +166,9 @@ def _parameters(model: GaussianMixture) -> list[str]:
             block.append([title])
             block += [[f"  {name}", *_numbers(v[some])] for name, v in zip(rows, values.T, strict=True)]
         lines += ["", *_aligned(block)]
-    if kind in ("full", "tied") and 1 < n_features <= _COLUMNS:
+    if storage.is_matrix and 1 < n_features <= _COLUMNS:
         for k, matrix in enumerate(np.reshape(model.covariances_, (-1, n_features, n_features))):
-            title = "covariance of every component" if kind == "tied" else f"covariance of component {k}"
+            title = "covariance of every component" if storage is TIED else f"covariance of component {k}"
             entries = [[f"  {name}", *_numbers(row)] for name, row in zip(names, matrix, strict=True)]
             lines += ["", title, *_aligned([["", *names], *entries])]
     return lines
@@ -192,7 +192,7 @@ def _aligned(rows: list[list[str]], left: bool = False) -> list[str]:
 def select(
     X: Any,
     n_components: Iterable[int],
-    covariance_types: Iterable[str] = COVARIANCE_TYPES,
+    covariance_types: Iterable[str] = SKLEARN_COVARIANCE_TYPES,
     criterion: str = "bic",
     *,
     sample_weight: Any = None,
@@ -212,7 +212,8 @@ def select(
     ----------
     X : array-like of shape (n_samples, n_features)
     n_components : iterable of int
-    covariance_types : iterable of {"full", "tied", "diag", "spherical"}
+    covariance_types : iterable of str
+        The estimator's names of covariance structures; by default scikit-learn's four.
     criterion : {"bic", "aic", "icl"}
     sample_weight : array-like of shape (n_samples,), optional
     on_model : callable, optional
@@ -307,12 +308,15 @@ def has_collapsed(model: GaussianMixture) -> bool:
         np.asarray(a, dtype=np.float64) for a in (model.weights_, model.means_, model.covariances_)
     )
     offset = means - weights @ means
-    if model.covariance_type in ("full", "tied"):
+    storage = storage_of(model.covariance_type)
+    if storage.is_matrix:
         covariances = np.broadcast_to(covariances, (len(means), *covariances.shape[-2:]))
         variances, directions = np.linalg.eigh(covariances)
         total = np.tensordot(weights, covariances, axes=1) + (weights * offset.T) @ offset
         overall = (directions * (total @ directions)).sum(axis=1)
+        ridge = model.reg_covar_ @ directions**2
     else:
         variances = np.broadcast_to(covariances.reshape(len(means), -1), means.shape)
         overall = weights @ (variances + offset**2)
-    return bool(np.any((variances <= 1.001 * model.reg_covar) & (overall > 100 * model.reg_covar)))
+        ridge = np.broadcast_to(storage.least_variances(model.reg_covar_), means.shape)
+    return bool(np.any((variances <= 1.001 * ridge) & (overall > 100 * ridge)))

@@ -206,7 +206,7 @@ def test_warnings_become_notes(run, monkeypatch):
         (["fit", FAITHFUL, "--components", "6:1"], "argument --components"),
         (["fit", FAITHFUL, "--components", "two"], "argument --components"),
         (["fit", FAITHFUL, "--components", "400"], "no model could be fitted: Expected n_samples >= n_components"),
-        (["fit", FAITHFUL, "--covariance", "full,round"], "some of full,tied,diag,spherical are required"),
+        (["fit", FAITHFUL, "--covariance", "full,round"], "some of full,tied,diag,spherical,EII,VII"),
         (["fit", FAITHFUL, "--n-init", "0"], "--n-init: an integer of at least 1 is required, but got '0'"),
         (["fit", FAITHFUL, "--tol", "-1"], "'tol' parameter"),
         (["fit", FAITHFUL, "--tol", "small"], "--tol"),
@@ -422,11 +422,12 @@ def test_lists_of_the_help_are_those_of_the_library():
     from fastem.acceleration import ACCELERATIONS
     from fastem.em import STOPPING_RULES
     from fastem.engines import ENGINES
-    from fastem.families.gaussian import COVARIANCE_TYPES
+    from fastem.families.covariance_structures import COVARIANCE_TYPES, SKLEARN_COVARIANCE_TYPES
     from fastem.init import START_METHODS
     from fastem.selection import CRITERIA
 
     assert tuple(cli.COVARIANCES) == tuple(COVARIANCE_TYPES)
+    assert tuple(cli.SKLEARN_COVARIANCES) == tuple(SKLEARN_COVARIANCE_TYPES)
     assert set(cli.STARTS) == set(START_METHODS)
     assert cli.CRITERIA == CRITERIA
     assert (cli.ACCELERATIONS, cli.STOPPING_RULES) == (ACCELERATIONS, STOPPING_RULES)

@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from fastem.estimators.base import BaseMixture
 from fastem.estimators.given import checked_array, checked_weights
 from fastem.families import Gaussian, GaussianParams, Params
-from fastem.families.gaussian import COVARIANCE_TYPES
+from fastem.families.covariance_structures import COVARIANCE_TYPES, storage_of
+from fastem.fitting import FitResult
 from fastem.mixture import Mixture
 
 
@@ -27,13 +28,18 @@ class GaussianMixture(BaseMixture):
     ----------
     n_components : int, default=1
         Number of components.
-    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
-        A covariance matrix for each component; one for all; a variance for each component and feature; one for each
-        component.
+    covariance_type : str, default="full"
+        "full": a covariance matrix for each component; "tied": one for all; "diag": a variance for each component and
+        feature; "spherical": one for each component. Or one of the 14 structures by mclust's name, whose letters say
+        of volume, shape and orientation whether components have it in common (E), each its own (V), or none (I):
+        "EII", "VII" (spherical), "EEI", "VEI", "EVI", "VVI" (diag), "EEE" (tied), "VEE", "EVE", "VVE", "EEV", "VEV",
+        "EVV", "VVV" (full).
     tol : float, default=1e-3
         Stop when the mean log-likelihood of a row changes by less.
-    reg_covar : float, default=1e-6
-        Added to the diagonal of each covariance, in squared units of the data.
+    reg_covar : float, array-like of shape (n_features,) or "auto", default=1e-6
+        Added to the diagonal of each component's covariance, in squared units of the data, before the structure is
+        imposed on them. "auto" is 1e-6 times the variance of each feature over all rows: the fit is then the same in
+        any units of the features.
     max_iter : int, default=100
     n_init : int, default=1
         Number of starts; the fit of the highest likelihood is kept. Where the rows are many (at least 40,000, and 10
@@ -75,9 +81,12 @@ class GaussianMixture(BaseMixture):
     weights_ : ndarray of shape (n_components,)
     means_ : ndarray of shape (n_components, n_features)
     covariances_, precisions_, precisions_cholesky_ : ndarray
-        (n_components, n_features, n_features) if "full", (n_features, n_features) if "tied",
-        (n_components, n_features) if "diag", (n_components,) if "spherical". ``precisions_cholesky_`` is
-        upper-triangular with ``P @ P.T = precision``.
+        (n_components, n_features, n_features) if "full", (n_features, n_features) if "tied" or "EEE",
+        (n_components, n_features) if "diag" or of axes that are the features' ("EEI" to "VVI"), (n_components,) if
+        "spherical", "EII" or "VII"; of other structures as "full". ``precisions_cholesky_`` is upper-triangular with
+        ``P @ P.T = precision``.
+    reg_covar_ : ndarray of shape (n_features,)
+        What ``reg_covar`` came to in the fit.
     converged_ : bool
     n_iter_ : int
         Iterations of the best start: passes over the rows, with those to points that acceleration then rejected.
@@ -99,7 +108,8 @@ class GaussianMixture(BaseMixture):
 
     References
     ----------
-    Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
+    Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm. Celeux & Govaert
+    (1995), Gaussian parsimonious clustering models: the structures.
 
     Examples
     --------
@@ -119,7 +129,7 @@ class GaussianMixture(BaseMixture):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMixture._parameter_constraints,
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"}), "array-like"],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -131,7 +141,7 @@ class GaussianMixture(BaseMixture):
         *,
         covariance_type: str = "full",
         tol: float = 1e-3,
-        reg_covar: float = 1e-6,
+        reg_covar: Any = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "kmeans",
@@ -183,14 +193,16 @@ class GaussianMixture(BaseMixture):
         means : array-like of shape (n_components, n_features)
         covariances : array-like
             In the shape of ``covariances_``.
-        covariance_type : {"full", "tied", "diag", "spherical"}
+        covariance_type : str
+            As the parameter of the class.
         **options
             Further constructor parameters.
 
         Raises
         ------
         ValueError
-            If shapes disagree, weights are not a distribution, or a covariance is not positive definite.
+            If shapes disagree, weights are not a distribution, a covariance is not positive definite, or they do not
+            have the structure.
         """
         family = Gaussian(covariance_type)  # type: ignore[arg-type]
         means = check_array(means, dtype=[np.float64, np.float32])
@@ -198,6 +210,11 @@ class GaussianMixture(BaseMixture):
         shape = family.covariance_shape(n_components, n_features)
         covariances = checked_array(covariances, shape, "covariances", means.dtype)
         _check_symmetric(covariances, covariance_type, "covariances")
+        if not family.structure.is_of(covariances):
+            raise ValueError(
+                f"'covariances' should have the structure {covariance_type}, but have not; pass covariance_type="
+                f"{family.storage.name!r} for covariances of any structure"
+            )
         weights = checked_weights(weights, n_components, means.dtype, "weights")
         params = family.make_params(*(a.astype(np.float64) for a in (weights, means, covariances)))
         model = cls._from_mixture(Mixture(family, params), {"dtype": means.dtype.name})
@@ -215,19 +232,34 @@ class GaussianMixture(BaseMixture):
         return mine
 
     def to_sklearn(self) -> Any:
-        """A fitted ``sklearn.mixture.GaussianMixture`` with the same parameters."""
+        """A fitted ``sklearn.mixture.GaussianMixture`` with the same parameters.
+
+        Its ``covariance_type`` is the one of scikit-learn's four that holds the covariances, whatever structure they
+        have. A structure of fewer parameters is not known to its ``bic``, nor to a new fit. A ``reg_covar`` that is no
+        single number becomes the smallest of those that the fit took.
+        """
         from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
 
         check_is_fitted(self)
         shared = set(SklearnGaussianMixture._get_param_names())
-        model = SklearnGaussianMixture(**{k: v for k, v in self.get_params().items() if k in shared})
+        options = {k: v for k, v in self.get_params().items() if k in shared}
+        options["covariance_type"] = storage_of(self.covariance_type).name
+        if not isinstance(self.reg_covar, Real):
+            options["reg_covar"] = float(np.min(getattr(self, "reg_covar_", 1e-6)))
+        model = SklearnGaussianMixture(**options)
         for name, value in vars(self).items():
-            if name.endswith("_") and name not in ("history_", "engine_", "init_lower_bounds_"):
+            if name.endswith("_") and name not in ("history_", "engine_", "init_lower_bounds_", "reg_covar_"):
                 setattr(model, name, value)
         return model
 
     def _family(self) -> Gaussian:
-        return Gaussian(self.covariance_type, float(self.reg_covar))  # type: ignore[arg-type]
+        reg_covar = float(self.reg_covar) if isinstance(self.reg_covar, Real) else self.reg_covar
+        return Gaussian(self.covariance_type, reg_covar)  # type: ignore[arg-type]
+
+    def _set_result(self, result: FitResult, dtype: Any) -> None:
+        super()._set_result(result, dtype)
+        assert isinstance(result.family, Gaussian)
+        self.reg_covar_ = np.broadcast_to(result.family.ridge, self.means_.shape[1:]).copy()
 
     def _given_params(self, start: Params | None, n_features: int, dtype: Any) -> Params | None:
         n_components, family = self.n_components, self._family()
@@ -266,7 +298,7 @@ class GaussianMixture(BaseMixture):
         assert isinstance(params, GaussianParams)
         # Of the factor as it is kept, so that a saved model gives the same bits.
         factor = params.precisions_cholesky.astype(dtype)
-        is_matrix = self.covariance_type in ("full", "tied")
+        is_matrix = storage_of(self.covariance_type).is_matrix
         precisions = factor @ np.swapaxes(factor, -1, -2) if is_matrix else factor**2
         self.weights_ = params.weights.astype(dtype)
         self.means_ = params.means.astype(dtype)
@@ -280,11 +312,12 @@ class GaussianMixture(BaseMixture):
 
 def _check_symmetric(matrices: np.ndarray, covariance_type: str, name: str) -> None:
     """Raise ValueError unless the matrices are symmetric and positive definite, or the numbers positive."""
-    if covariance_type in ("diag", "spherical"):
+    storage = storage_of(covariance_type)
+    if not storage.is_matrix:
         if (matrices <= 0).any():
             raise ValueError(f"'{name}' should be positive")
         return
-    many = matrices if covariance_type == "full" else matrices[None]
+    many = matrices.reshape(-1, *matrices.shape[-2:])
     rtol = 1e-5 if matrices.dtype == np.float32 else 1e-8
     # Not np.isclose, which takes as long as a small fit.
     transposed = many.swapaxes(1, 2)
@@ -292,5 +325,5 @@ def _check_symmetric(matrices: np.ndarray, covariance_type: str, name: str) -> N
     positive = (np.linalg.eigvalsh(many.astype(np.float64)) > 0).all(axis=1)
     bad = np.flatnonzero(~(symmetric & positive))
     if bad.size:
-        whose = f"'{name}' of component {bad[0]}" if covariance_type == "full" else f"'{name}'"
+        whose = f"'{name}' of component {bad[0]}" if matrices.ndim == 3 else f"'{name}'"
         raise ValueError(f"{whose} should be symmetric, positive-definite")

@@ -1,11 +1,12 @@
-"""Component distributions, one file a family, by name."""
+"""Component distributions by name."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastem.families.base import Family, Packed, Params, scratch_shape
-from fastem.families.gaussian import Gaussian, GaussianParams
+from fastem.families.covariance_storage import GaussianParams
+from fastem.families.gaussian import Gaussian
 from fastem.families.poisson import Poisson, PoissonParams
 
 FAMILIES: dict[str, type[Family[Any]]] = {"gaussian": Gaussian, "poisson": Poisson}

@@ -141,6 +141,16 @@ class Family(ABC, Generic[P]):
         if not np.isfinite(origin).all() or (params.weights < 0).any() or not abs(params.weights.sum() - 1) < 1e-3:
             raise ValueError("means must be finite, and weights non-negative with sum 1")
 
+    def scaled_to(self, variances: Callable[[], np.ndarray]) -> Family[P]:
+        """The family with settings that are relative to the data made absolute, before a fit starts.
+
+        Parameters
+        ----------
+        variances : callable
+            Measures the variance of each feature over all rows; called only where it is needed.
+        """
+        return self
+
     def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError where rows are outside of the distribution's support."""
         return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastem.families.gaussian import COVARIANCE_TYPES
+from fastem.families.covariance_structures import COVARIANCE_TYPES
 from fastem.plotting.drawing import (
     colour,
     draw_density,

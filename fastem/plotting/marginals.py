@@ -10,6 +10,8 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from fastem.families import Gaussian, Poisson
+from fastem.families.covariance_storage import DIAG
+from fastem.families.covariance_structures import storage_of
 from fastem.mixture import Mixture
 
 MAX_ROWS = 20_000  # more points than this look the same
@@ -49,10 +51,11 @@ def marginal_mixture(model: Any, features: list[int]) -> Mixture:
     if model.family_name == "poisson":
         return Mixture(Poisson(), Poisson().make_params(weights, means[:, features]))
     covariances, identity = np.asarray(model.covariances_, dtype=np.float64), np.eye(len(features))
-    if model.covariance_type in ("full", "tied"):
+    storage = storage_of(model.covariance_type)
+    if storage.is_matrix:
         covariances = np.broadcast_to(covariances, (len(means), means.shape[1], means.shape[1]))
         covariances = covariances[:, features][:, :, features]
-    elif model.covariance_type == "diag":
+    elif storage is DIAG:
         covariances = covariances[:, features, None] * identity
     else:
         covariances = covariances[:, None, None] * identity

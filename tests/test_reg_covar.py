@@ -1,0 +1,136 @@
+"""Regularisation by feature, and relative to the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from families import gaussian_rows
+from reference import assert_close
+from sklearn.base import clone
+
+import fastem
+from fastem import DegenerateComponentError, Gaussian, GaussianMixture
+from fastem.persistence import load_mixture, save_mixture
+from fastem.selection import has_collapsed
+from fastem.stats import Stats, moments_of
+
+# Structures that a change of the features' units leads to themselves.
+EQUIVARIANT = ("full", "tied", "diag", "VEI", "EVI", "VEE")
+UNITS = np.array([1e-5, 1.0, 1e4])
+
+
+@pytest.mark.parametrize("covariance_type", EQUIVARIANT)
+@pytest.mark.parametrize("accelerate", [None, "squarem"])
+def test_units_of_the_features_do_not_matter(covariance_type, accelerate, rng):
+    X, weight = gaussian_rows(rng, 300, 3), rng.uniform(0.5, 2.0, size=300)
+    options = {"reg_covar": "auto", "init_params": "random", "random_state": 0, "tol": 1e-4, "accelerate": accelerate}
+    one, other = (
+        GaussianMixture(3, covariance_type=covariance_type, **options).fit(rows, sample_weight=weight)
+        for rows in (X, X * UNITS)
+    )
+    assert one.n_iter_ == other.n_iter_
+    assert_close(other.reg_covar_ / UNITS**2, one.reg_covar_, 1e-12)
+    assert_close(other.means_ / UNITS, one.means_, 1e-7)
+    scale = UNITS**2 if covariance_type in ("diag", "VEI", "EVI") else np.outer(UNITS, UNITS)
+    assert_close(other.covariances_ / scale, one.covariances_, 1e-7)
+    np.testing.assert_array_equal(one.predict(X), other.predict(X * UNITS))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_it_is_a_millionth_of_the_variance(dtype, engine, rng):
+    X = (rng.normal(size=(200, 3)) * [1.0, 10.0, 0.1] + 1e3).astype(dtype)
+    weight = rng.uniform(0.5, 2.0, size=200)
+    for given in (None, weight):
+        model = GaussianMixture(1, reg_covar="auto", engine=engine, tol=1e9).fit(X, sample_weight=given)
+        assert_close(model.reg_covar_, 1e-6 * np.diag(np.cov(X.T.astype(float), aweights=given, bias=True)), 1e-9)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_a_number_for_each_feature_is_added_to_its_variance(covariance_type, rng):
+    X, ridge = gaussian_rows(rng, 60, 3), np.array([0.1, 0.2, 0.6])
+    responsibilities = rng.dirichlet(np.ones(2), size=60)
+    family = Gaussian(covariance_type, reg_covar=ridge)
+    centre = np.zeros((1, 3))
+    shared = Stats(60, 0.0, centre, moments_of(X, np.ones((60, 1)), centre, "full"), "full")
+    S = moments_of(X, responsibilities, np.zeros((2, 3)), family.moments)
+    found = family.update(Stats(60, 0.0, np.zeros((2, 3)), S, family.moments, shared)).covariances
+    own = np.array([np.cov(X.T, aweights=r, bias=True) for r in responsibilities.T])
+    variances = own.diagonal(axis1=1, axis2=2) + ridge
+    expected = {
+        "full": own + np.diag(ridge),
+        "tied": np.average(own, axis=0, weights=responsibilities.sum(axis=0)) + np.diag(ridge),
+        "diag": variances,
+        "spherical": variances.mean(axis=1),
+    }
+    assert_close(found, expected[covariance_type], 1e-12)
+
+
+def test_small_units_are_not_drowned(rng):
+    X = np.concatenate([rng.normal(0, 1, size=(100, 2)), rng.normal(8, 1, size=(100, 2))]) * 1e-5
+    labels = np.repeat([0, 1], 100)
+    absolute, relative = (GaussianMixture(2, reg_covar=r, random_state=0, n_init=2).fit(X) for r in (1e-6, "auto"))
+    assert np.linalg.det(absolute.covariances_).min() > 1e3 * np.linalg.det(relative.covariances_).max()
+    assert abs(np.corrcoef(relative.predict(X), labels)[0, 1]) > 0.99
+
+
+def test_families_of_arrays_are_values(tmp_path, rng):
+    one, other = (Gaussian("diag", reg_covar=make([0.5, 0.25])) for make in (np.array, list))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != Gaussian("diag")
+    result = fastem.fit(rng.normal(size=(40, 2)), Gaussian("diag", reg_covar="auto"), 2, random_state=0, tol=1e-2)
+    assert isinstance(result.family.reg_covar, tuple)
+    for path in (tmp_path / "model.json", tmp_path / "model.npz"):
+        save_mixture(path, result)
+        assert load_mixture(path)[0].family == result.family
+        model = GaussianMixture.load(path)
+        assert tuple(model.reg_covar) == result.family.reg_covar
+        clone(model).fit(rng.normal(size=(40, 2)))
+
+
+def test_the_estimator_keeps_what_was_said(tmp_path, rng):
+    X = rng.normal(size=(100, 2))
+    model = GaussianMixture(2, reg_covar="auto", random_state=0, tol=1e-2).fit(X)
+    assert clone(model).reg_covar == "auto"
+    model.save(tmp_path / "model.json")
+    assert GaussianMixture.load(tmp_path / "model.json").reg_covar == "auto"
+    assert model.to_sklearn().reg_covar == model.reg_covar_.min()
+    assert not has_collapsed(model)
+    np.testing.assert_array_equal(GaussianMixture(2, reg_covar=0.5, tol=1e9).fit(X).reg_covar_, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])
+def test_collapse_is_seen(covariance_type, rng):
+    X = np.concatenate([rng.normal(size=(200, 2)) * [1e-4, 1e4], np.full((50, 2), 30.0) * [1e-4, 1e4]])
+    model = GaussianMixture(2, covariance_type=covariance_type, reg_covar="auto", random_state=0).fit(X)
+    assert has_collapsed(model)
+    assert not has_collapsed(GaussianMixture(1, covariance_type=covariance_type, reg_covar="auto").fit(X))
+
+
+def test_errors(rng):
+    X = rng.normal(size=(30, 2))
+    with pytest.raises(ValueError, match=r"one for each of the 2 features, but got 3"):
+        GaussianMixture(reg_covar=[1.0, 1.0, 1.0]).fit(X)
+    for bad in (-1.0, [0.1, -0.1], [], [np.nan, 1.0], "much"):
+        with pytest.raises(ValueError, match="reg_covar must be"):
+            Gaussian(reg_covar=bad)
+    with pytest.raises(ValueError, match="'reg_covar' parameter"):
+        GaussianMixture(reg_covar="much").fit(X)
+    family = Gaussian("diag", reg_covar="auto")
+    stats = Stats(1.0, 0.0, np.zeros((1, 2)), np.ones((1, 5)), "diag")
+    with pytest.raises(ValueError, match=r"'auto' is relative.*scaled_to\(variances\)"):
+        family.update(stats)
+    assert family.scaled_to(lambda: np.array([1.0, 4.0])).reg_covar == (1e-6, 4e-6)
+    X[:, 1] = 3.0
+    with pytest.raises(DegenerateComponentError, match=r"now 0 to 1?[\d.e-]+, in.*squared units"):
+        GaussianMixture(1, reg_covar="auto").fit(X)
+
+
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
+def test_variances_below_it_are_refused(covariance_type):
+    family = Gaussian(covariance_type, reg_covar=[0.2, 0.6])
+    like, thin = (
+        family.make_params(np.ones(1), np.zeros((1, 2)), np.full(family.covariance_shape(1, 2), v)) for v in (1.0, 0.39)
+    )
+    with pytest.raises(DegenerateComponentError, match="reg_covar"):
+        family.from_vector(family.to_vector(thin, like), like)
