@@ -127,7 +127,8 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_option("--columns", type=_names, metavar="A,B", help="columns to use (default: all that hold numbers)")
     add_option("--out", metavar="MODEL.json", help="write the chosen model, as .json or .npz")
     add_option("--plot", metavar="PLOT.png", help="draw the chosen model and the criterion (needs matplotlib)")
-    add_option("--n-init", type=_at_least(1), default=5, metavar="N", help="starts a model (default: %(default)s)")
+    add_option("--n-init", type=_at_least(1), default=5, metavar="N",
+               help="starts a model, beside those from its neighbours (default: %(default)s)")  # fmt: skip
     # Starts by k-means++ differ more from each other than those by k-means, and five find at least as good maxima.
     add_option("--init", choices=STARTS, default="k-means++", help="how starts are found (default: %(default)s)")
     add_option("--seed", type=_at_least(0), default=0, metavar="N", help="of the starts (default: %(default)s)")

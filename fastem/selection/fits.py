@@ -71,7 +71,7 @@ class Fits:
         """Where the best of the starts are after a few iterations; at most so many."""
         if len(starts) <= 1:
             return list(starts)
-        reached = []
+        reached: list[FitResult] = []
         for start in starts:
             try:
                 reached.append(self._fit(family, len(start.weights), start, tol=0.0, max_iter=RACE_ITERATIONS))

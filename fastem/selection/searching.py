@@ -97,8 +97,8 @@ def search(
     random_state : int, RandomState or None
         Where the seeds of starts and folds come from. All models have the same seeds.
     n_threads : int or None, default=None
-        Threads in all. Small fits run side by side on a thread each, large ones in turn on all threads; the table does
-        not depend on it, but for ``seconds``.
+        Threads in all. Fits run side by side on a thread each, large ones in turn on all threads, and tiny ones in turn
+        on one; the table does not depend on it, but for ``seconds``.
     callbacks : callable or sequence of callable, optional
         Called after each iteration of the full fits, also from other threads than this one.
     on_interrupt : {"raise", "keep"}, default="raise"

@@ -1,4 +1,4 @@
-"""Many small computations side by side, or large ones in turn on all threads; and Ctrl-C in either case."""
+"""Computations side by side on a thread each, or large ones in turn on all threads; and Ctrl-C in either case."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from fastem.engines.threads import resolve_threads
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Work of one pass, in multiply-adds, below which fits run side by side instead of one after another on all threads.
-_SIDE_BY_SIDE_WORK = 5e7
+# Work of a pass, in multiply-adds, where fits run side by side on a thread each. Smaller passes are mostly Python's own
+# work, of which threads do one at a time: side by side they take twice as long (measured). Larger ones
+# fill all threads.
+_SIDE_BY_SIDE_WORK = (2e6, 5e7)
 
 
 class Workers:
@@ -39,9 +41,10 @@ class Workers:
     def __init__(self, n_threads: int | None, work: float, on_interrupt: OnInterrupt) -> None:
         if on_interrupt not in ("raise", "keep"):
             raise ValueError(f"on_interrupt must be 'raise' or 'keep', but got {on_interrupt!r}")
+        least, most = _SIDE_BY_SIDE_WORK
         n_available = resolve_threads(n_threads, float("inf"))
-        self._side_by_side = n_available if work < _SIDE_BY_SIDE_WORK else 1
-        self.n_threads = n_threads if self._side_by_side == 1 else 1
+        self._side_by_side = n_available if least < work < most else 1
+        self.n_threads = n_threads if work >= most else 1
         self.on_interrupt = on_interrupt
         self.interrupted = threading.Event()
 
