@@ -17,9 +17,9 @@ from fastem.selection.neighbours import Components, merges, splits
 from fastem.selection.spurious import fault_of
 from fastem.selection.workers import Workers
 
-# Splits of a neighbour that are run in full; merges that are tried for a few iterations, and that are run in full. More of
-# them (6, 10, 3, and 4 sweeps) find higher maxima, but among them ones that are spurious and that no rule here sees: on
-# Old Faithful three full covariances with a BIC below that of the published best.
+# Splits of a neighbour that are run in full; merges that are tried for a few iterations, and that are run in full. More
+# of them (6, 10, 3, and 4 sweeps) find higher maxima, but some of these look spurious, and no rule here sees it: on Old
+# Faithful three full covariances have a BIC below that of the published best.
 _SPLITS, _MERGES_TRIED, _MERGES = 2, 3, 1
 # One sweep up and one down; further ones start from neighbours that have improved.
 _SWEEPS = 2
