@@ -19,8 +19,8 @@ DATA = Path(__file__).resolve().parent / "data" / "old_faithful.csv"
 def main(folder: Path) -> None:
     X = np.loadtxt(DATA, delimiter=",", skiprows=1)
 
-    # Every number of components with every covariance structure, five starts each.
-    table = fastem.select(X, range(1, 7), n_init=5, random_state=0)
+    # Every number of components with every covariance structure, from starts of its own and from its neighbours.
+    table = fastem.search(X, range(1, 7), random_state=0)
     print(table)
 
     model = table.best.model
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
         print(f"weight {weight:.3f}, mean {mean.round(2)}")
 
     fastem.plot.mixture(model, X).figure.savefig(folder / "mixture.png", dpi=150)
-    fastem.plot.criterion(table).figure.savefig(folder / "bic.png", dpi=150)
+    table.plot().figure.savefig(folder / "bic.png", dpi=150)
 
     model.save(folder / "faithful.json")
     again = fastem.load(folder / "faithful.json")

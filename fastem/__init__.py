@@ -23,7 +23,10 @@ _HOMES = {
     "DegenerateComponentError": "fastem.families.base",
     "Stats": "fastem.stats",
     "Iteration": "fastem.em",
-    "select": "fastem.selection",
+    "search": "fastem.selection",
+    "GaussianMixtureSearch": "fastem.selection",
+    "bootstrap_lrt": "fastem.selection",
+    "bootstrap_parameters": "fastem.selection",
     "available_engines": "fastem.engines",
     "get_engine": "fastem.engines",
     "load": "fastem.estimators",
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from fastem.families.base import DegenerateComponentError
     from fastem.fitting import FitResult, fit
     from fastem.mixture import Mixture
-    from fastem.selection import select
+    from fastem.selection import GaussianMixtureSearch, bootstrap_lrt, bootstrap_parameters, search
     from fastem.stats import Stats
 
 

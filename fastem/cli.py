@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fastem.data.files import Table
-    from fastem.selection import SelectionTable
+    from fastem.selection import SearchTable
 
 # The library's own lists, written out so that the help needs none of its imports.
 SKLEARN_COVARIANCES = ("full", "tied", "diag", "spherical")
@@ -26,7 +26,7 @@ COVARIANCES = (
     *SKLEARN_COVARIANCES,
     *("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"),
 )
-CRITERIA = ("bic", "aic", "icl")
+CRITERIA = ("bic", "aic", "icl", "nec", "cv")
 STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 ACCELERATIONS = ("auto", "squarem", "anderson")
 STOPPING_RULES = ("change", "aitken")
@@ -126,10 +126,13 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_option("--covariance", type=_one_of(COVARIANCES), default=",".join(SKLEARN_COVARIANCES), metavar="TYPES",
                help=f"some of {','.join(COVARIANCES)} (default: %(default)s)")  # fmt: skip
     add_option("--criterion", choices=CRITERIA, default="bic", help="what chooses the model (default: %(default)s)")
+    add_option("--folds", type=_at_least(2), default=10, metavar="N",
+               help="parts of the rows that criterion cv leaves out in turn (default: %(default)s)")  # fmt: skip
     add_option("--columns", type=_names, metavar="A,B", help="columns to use (default: all that hold numbers)")
     add_option("--out", metavar="MODEL.json", help="write the chosen model, as .json or .npz")
     add_option("--plot", metavar="PLOT.png", help="draw the chosen model and the criterion (needs matplotlib)")
-    add_option("--n-init", type=_at_least(1), default=5, metavar="N", help="starts a model (default: %(default)s)")
+    add_option("--n-init", type=_at_least(1), default=5, metavar="N",
+               help="starts a model, beside those from its neighbours (default: %(default)s)")  # fmt: skip
     # Starts by k-means++ differ more from each other than those by k-means, and five find at least as good maxima.
     add_option("--init", choices=STARTS, default="k-means++", help="how starts are found (default: %(default)s)")
     add_option("--seed", type=_at_least(0), default=0, metavar="N", help="of the starts (default: %(default)s)")
@@ -204,8 +207,8 @@ def _fit(args: Any) -> None:
     if table.left_out and not args.quiet:
         _note(f"left out, as not numbers: {', '.join(table.left_out)}")
     with _warnings_as_notes(args.quiet):
-        selection = _select(args, table)
-        model: Any = selection.best.model
+        found = _search(args, table)
+        model: Any = found.best.model
         if table.named:
             import numpy as np
 
@@ -213,10 +216,10 @@ def _fit(args: Any) -> None:
             model.feature_names_in_ = np.array(table.names, dtype=object)
         with ExitStack() as files:
             if args.plot is not None:
-                _plot(selection, table.values, files.enter_context(whole_file(args.plot)))
+                _plot(found, table.values, files.enter_context(whole_file(args.plot)))
             if args.out is not None:
                 model.save(args.out)
-    _print_result(selection)
+    _print_result(found)
 
 
 def _picture_endings() -> list[str]:
@@ -229,30 +232,27 @@ def _picture_endings() -> list[str]:
     return [f".{kind}" for kind in Figure().canvas.get_supported_filetypes()]
 
 
-def _select(args: Any, table: Table) -> SelectionTable:
-    from fastem.progress import GridProgress
-    from fastem.selection import select
+def _search(args: Any, table: Table) -> SearchTable:
+    from fastem.selection import search
 
-    models = [(k, kind) for k in args.components for kind in args.covariance]
-    with GridProgress(models, shown=not args.quiet) as progress:
-        return select(
-            table.values,
-            args.components,
-            args.covariance,
-            args.criterion,
-            on_model=progress.model_done,
-            n_init=args.n_init,
-            random_state=args.seed,
-            init_params=args.init,
-            tol=args.tol,
-            max_iter=args.max_iter,
-            accelerate=args.accelerate,
-            stopping=args.stopping,
-            reg_covar=args.reg_covar,
-            engine=args.engine,
-            n_threads=args.threads,
-            callbacks=progress.iterated,
-        )
+    return search(
+        table.values,
+        args.components,
+        args.covariance,
+        args.criterion,
+        n_init=args.n_init,
+        init_params=args.init,
+        n_folds=args.folds,
+        tol=args.tol,
+        max_iter=args.max_iter,
+        reg_covar=args.reg_covar,
+        random_state=args.seed,
+        engine=args.engine,
+        n_threads=args.threads,
+        accelerate=args.accelerate,
+        stopping=args.stopping,
+        verbose=not args.quiet,
+    )
 
 
 @contextmanager
@@ -273,7 +273,7 @@ def _warnings_as_notes(quiet: bool) -> Iterator[None]:
         yield
 
 
-def _plot(selection: SelectionTable, X: np.ndarray, path: Path) -> None:
+def _plot(found: SearchTable, X: np.ndarray, path: Path) -> None:
     """The chosen model and the criterion, side by side."""
     from matplotlib.figure import Figure
 
@@ -281,16 +281,16 @@ def _plot(selection: SelectionTable, X: np.ndarray, path: Path) -> None:
 
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plot.mixture(selection.best.model, X, ax=left)
-    plot.criterion(selection, ax=right, criterion=selection.criterion)
+    plot.mixture(found.best.model, X, ax=left)
+    plot.criterion(found, ax=right, criterion=found.criterion)
     figure.savefig(path, dpi=150)
 
 
-def _print_result(selection: SelectionTable) -> None:
+def _print_result(found: SearchTable) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = Text(f"{selection}\n\n{selection.summary()}")
+    text = Text(f"{found}\n\n{found.summary()}")
     text.highlight_regex(r"[-\d.]+\*", "bold green")
     # Colours on a terminal only; lines are never broken.
     Console(highlight=False, soft_wrap=True).print(text)

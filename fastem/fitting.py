@@ -113,7 +113,9 @@ def _moments_of_all_rows(
     return total
 
 
-def _variances(X: np.ndarray, sample_weight: np.ndarray | None, engine: Engine, n_threads: int | None) -> np.ndarray:
+def feature_variances(
+    X: np.ndarray, sample_weight: np.ndarray | None, engine: Engine, n_threads: int | None
+) -> np.ndarray:
     """Variance of each feature over all rows."""
     stats = _moments_of_all_rows("diag", X, sample_weight, engine, n_threads)
     variances = stats.second[0] / stats.mass[0] - (stats.first[0] / stats.mass[0]) ** 2
@@ -213,7 +215,7 @@ def fit(
     work = pass_work(X.shape, n_components, family.moments)
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     runner = choose_engine(engine, work * max_iter * n_starts)
-    family = family.scaled_to(lambda: _variances(X, sample_weight, runner, n_threads))
+    family = family.scaled_to(lambda: feature_variances(X, sample_weight, runner, n_threads))
     sample: tuple[np.ndarray, np.ndarray | None] | None = None
     if isinstance(start, str):
         with _random_state(random_state) as rng:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -159,18 +160,23 @@ class GridProgress:
     Parameters
     ----------
     models : sequence of (int, str)
-        Numbers of components and covariance types, in the order of the fits.
+        Numbers of components and covariance types.
     shown : bool
         Whether to show anything.
+    sweeps : int
+        How often each model has its turn.
     """
 
-    def __init__(self, models: Sequence[tuple[int, str]], shown: bool = True) -> None:
+    def __init__(self, models: Sequence[tuple[int, str]], shown: bool = True, sweeps: int = 1) -> None:
         self.models = models
         self.shown = shown
-        self.done = 0
+        self.sweeps = sweeps
+        self._steps = self._work = 0.0
         self._bar: Any = None
         self._task: Any = None
         self._began = self._said = time.monotonic()
+        # Fits may run side by side.
+        self._lock = threading.Lock()
 
     def __enter__(self) -> GridProgress:
         if self.shown and sys.stderr.isatty():
@@ -184,8 +190,8 @@ class GridProgress:
                 TextColumn("{task.description}"),
             )
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            work = sum(k for k, _ in self.models)
-            self._task = self._bar.add_task(self._running(), total=work, count=self._count())
+            work = self.sweeps * sum(k for k, _ in self.models)
+            self._task = self._bar.add_task("", total=work, count=self._count())
             self._bar.start()
         return self
 
@@ -193,28 +199,29 @@ class GridProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def iterated(self, iteration: Iteration) -> None:
-        """Callback of the fits."""
-        if self._bar is not None:
-            self._bar.update(self._task, description=f"{self._running()}, iteration {iteration.iteration}")
+    def following(self, n_components: int, covariance_type: str) -> list[Callback]:
+        """Callbacks of a model's fit."""
+        if self._bar is None:
+            return []
+        model = f"{covariance_type}, {n_components} component{'s' * (n_components > 1)}"
 
-    def model_done(self, record: object) -> None:
-        """To be called after each fit."""
-        self.done += 1
-        if self._bar is not None:
-            work = sum(k for k, _ in self.models[: self.done])
-            self._bar.update(self._task, completed=work, description=self._running(), count=self._count())
-        elif self.shown and time.monotonic() - self._said >= _PLAIN_SECONDS:
-            self._said = time.monotonic()
-            print(
-                f"fastem: {self._count()} models after {clock(self._said - self._began)}", file=sys.stderr, flush=True
-            )
+        def show(iteration: Iteration) -> None:
+            self._bar.update(self._task, description=f"{model}, iteration {iteration.iteration}")
+
+        return [show]
+
+    def step_done(self, n_components: int, share: float = 1.0) -> None:
+        """To be called after each turn of a model, or a share of it."""
+        with self._lock:
+            self._steps += share
+            self._work += share * n_components
+            if self._bar is not None:
+                self._bar.update(self._task, completed=self._work, count=self._count())
+            elif self.shown and time.monotonic() - self._said >= _PLAIN_SECONDS:
+                self._said = time.monotonic()
+                passed = clock(self._said - self._began)
+                print(f"fastem: {self._count()} models after {passed}", file=sys.stderr, flush=True)
 
     def _count(self) -> str:
-        return f"{self.done}/{len(self.models)}"
-
-    def _running(self) -> str:
-        if self.done == len(self.models):
-            return ""
-        k, kind = self.models[self.done]
-        return f"{kind}, {k} component{'s' * (k > 1)}"
+        # Shares are added up with rounding.
+        return f"{int((self._steps + 1e-6) / self.sweeps)}/{len(self.models)}"

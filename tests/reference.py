@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastem import Gaussian
+
 # Rows in float32 are computed in float32: a log-density near -100 leaves its exponential 5 digits.
 TOLERANCE = {"float64": 1e-10, "float32": 3e-4}
 
@@ -61,3 +63,9 @@ def assert_stats_close(actual, expected, tolerance=TOLERANCE["float64"]):
     assert (actual.shared is None) == (expected.shared is None)
     if actual.shared is not None:
         assert_stats_close(actual.shared, expected.shared, tolerance)
+
+
+def has_collapsed(model):
+    """Whether a component of a fitted ``GaussianMixture`` is held up by ``reg_covar`` alone."""
+    family = Gaussian(model.covariance_type, model.reg_covar_)
+    return bool(family.collapsed_components(model._fitted_params()).any())

@@ -179,14 +179,14 @@ def test_arrays_and_parquet(run, tmp_path, faithful):
 def test_warnings_become_notes(run, monkeypatch):
     import fastem.selection
 
-    select = fastem.selection.select
+    search = fastem.selection.search
 
     def warns(*args, **kwargs):
         for _ in range(2):
             warnings.warn("two\nlines", RuntimeWarning, stacklevel=2)
-        return select(*args, **kwargs)
+        return search(*args, **kwargs)
 
-    monkeypatch.setattr(fastem.selection, "select", warns)
+    monkeypatch.setattr(fastem.selection, "search", warns)
     arguments = ("fit", FAITHFUL, "--components", 1, "--covariance", "diag")
     assert run(*arguments)[2] == "fastem: note: two lines\n"
     assert run(*arguments, "--quiet")[2] == ""
@@ -242,10 +242,10 @@ def no_fits(monkeypatch):
     """A fit would fail the test."""
     import fastem.selection
 
-    def select(*_, **__):
+    def search(*_, **__):
         raise AssertionError("a model was fitted")
 
-    monkeypatch.setattr(fastem.selection, "select", select)
+    monkeypatch.setattr(fastem.selection, "search", search)
 
 
 def test_without_matplotlib_nothing_is_fitted(run, monkeypatch, no_fits, tmp_path):

@@ -11,7 +11,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("module", ["fastem.estimators.gaussian_mixture", "fastem.estimators.poisson_mixture"])
+@pytest.mark.parametrize(
+    "module",
+    ["fastem.estimators.gaussian_mixture", "fastem.estimators.poisson_mixture", "fastem.selection.estimator"],
+)
 def test_docstring_examples(module):
     failed, attempted = doctest.testmod(importlib.import_module(module))
     assert attempted > 0

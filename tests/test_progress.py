@@ -162,10 +162,11 @@ MODELS = [(1, "full"), (1, "diag"), (2, "full"), (2, "diag")]
 def test_grid_on_a_terminal(terminal):
     screen = terminal(80)
     with GridProgress(MODELS) as progress:
+        (watch,) = progress.following(1, "full")
         for n in (1, 2):
-            progress.iterated(step(n))
-        progress.model_done(None)
-        progress.iterated(step(7))
+            watch(step(n))
+        progress.step_done(1)
+        progress.following(1, "diag")[0](step(7))
         progress._bar.refresh()
     text = screen.getvalue()
     assert "1/4" in text
@@ -180,10 +181,24 @@ def test_grid_elsewhere(capsys, monkeypatch):
     with GridProgress(MODELS) as progress, GridProgress(MODELS, shown=False) as silent:
         for passed in (1, 12, 1, 95):
             now[0] += passed
-            progress.iterated(step(3))
-            progress.model_done(None)
-            silent.model_done(None)
+            assert progress.following(1, "full") == []
+            progress.step_done(1)
+            silent.step_done(1)
     assert capsys.readouterr() == (
         "",
         "fastem: 2/4 models after 13s\nfastem: 4/4 models after 1:49\n",
     )
+
+
+def test_grid_of_several_turns_and_shares(terminal):
+    terminal(80)
+    with GridProgress(MODELS, sweeps=2) as progress:
+        counts = []
+        for sweep in range(2):
+            for k, _ in MODELS:
+                for _ in range(3):
+                    progress.step_done(k, 1 / 3)
+                counts.append(progress._count())
+            assert progress._bar.tasks[0].completed == pytest.approx((1 + sweep) * 6)
+        assert progress._bar.tasks[0].total == 12
+    assert counts == ["0/4", "1/4", "1/4", "2/4", "2/4", "3/4", "3/4", "4/4"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from families import gaussian_rows
-from reference import assert_close
+from reference import assert_close, has_collapsed
 from sklearn.base import clone
 
 import fastem
 from fastem import DegenerateComponentError, Gaussian, GaussianMixture
+from fastem.families.covariance_structures import COVARIANCE_TYPES, structure_of
 from fastem.persistence import load_mixture, save_mixture
-from fastem.selection import has_collapsed
 from fastem.stats import Stats, moments_of
 
 # Structures that a change of the features' units leads to themselves.
@@ -105,6 +105,25 @@ def test_collapse_is_seen(covariance_type, rng):
     model = GaussianMixture(2, covariance_type=covariance_type, reg_covar="auto", random_state=0).fit(X)
     assert has_collapsed(model)
     assert not has_collapsed(GaussianMixture(1, covariance_type=covariance_type, reg_covar="auto").fit(X))
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_what_counts_as_collapsed(rng, covariance_type):
+    def fitted(X):
+        return GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+
+    X = np.concatenate([rng.normal(size=(200, 2)), rng.normal(8, 1, size=(200, 2))])
+    assert not has_collapsed(fitted(X))
+    # A component may be thin: only rows that agree to the last digit leave reg_covar alone.
+    thin = X * [1, 1e-3]
+    thin[:200, 1] += 1
+    assert not has_collapsed(fitted(thin))
+    # Small units or collinear features are the data's, not a component's.
+    assert not has_collapsed(fitted(X * 1e-4))
+    assert not has_collapsed(fitted(np.column_stack([X, X[:, 0]])))
+    point = np.concatenate([rng.normal(size=(200, 2)), np.full((50, 2), 30.0)])
+    # A volume in common keeps one component from collapsing alone.
+    assert has_collapsed(fitted(point)) is (structure_of(covariance_type).name[0] == "V")
 
 
 def test_errors(rng):

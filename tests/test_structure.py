@@ -19,7 +19,7 @@ FLOORS = [
     {"families"},
     {"engines", "em"},
     {"data"},
-    {"acceleration", "compilation", "init", "mixture", "restarts"},
+    {"acceleration", "compilation", "criteria", "init", "mixture", "restarts"},
     {"fitting", "persistence", "progress"},
     {"plotting"},
     {"estimators"},

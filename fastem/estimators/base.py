@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastem import criteria
 from fastem.acceleration import ACCELERATIONS
 from fastem.data.arrays import as_weights, is_plain
 from fastem.em import STOPPING_RULES
@@ -318,11 +319,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         Schwarz (1978), Estimating the dimension of a model.
         """
         X = self._check_rows(X)
-        return self._bic(X, as_weights(sample_weight, len(X)))
-
-    def _bic(self, X: np.ndarray, weight: np.ndarray | None) -> float:
-        n, log_likelihood = self._total(X, weight)
-        return -2 * log_likelihood + self._n_parameters() * float(np.log(n))
+        n, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
+        return criteria.bic(log_likelihood, self._n_parameters(), n)
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Akaike information criterion, ``-2 log L + 2 df``: lower is better.
@@ -338,7 +336,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         """
         X = self._check_rows(X)
         _, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
-        return -2 * log_likelihood + 2 * self._n_parameters()
+        return criteria.aic(log_likelihood, self._n_parameters())
 
     def icl(self, X: Any, sample_weight: Any = None) -> float:
         """Integrated completed likelihood: BIC plus twice the entropy of the responsibilities; lower is better.
@@ -361,14 +359,19 @@ class BaseMixture(DensityMixin, BaseEstimator):
         """
         X = self._check_rows(X)
         weight = as_weights(sample_weight, len(X))
-        entropy = 0.0
+        n, log_likelihood = self._total(X, weight)
+        return criteria.icl(log_likelihood, self._n_parameters(), n, self._entropy(X, weight))
+
+    def _entropy(self, X: np.ndarray, weight: np.ndarray | None) -> float:
+        """Entropy of the responsibilities of all rows."""
         # A slice at a time: responsibilities of all rows would outweigh the data.
         step = max(1, 2**20 // self.n_components)
-        for rows in (slice(start, start + step) for start in range(0, len(X), step)):
-            responsibilities = self._posterior(X[rows], "responsibilities").responsibilities.astype(np.float64)
-            terms = responsibilities * np.log(np.where(responsibilities > 0, responsibilities, 1.0))
-            entropy -= float(np.sum(terms if weight is None else terms * weight[rows, None]))
-        return self._bic(X, weight) + 2 * entropy
+        return sum(
+            criteria.entropy_of(
+                self._posterior(X[rows], "responsibilities").responsibilities, None if weight is None else weight[rows]
+            )
+            for rows in (slice(start, start + step) for start in range(0, len(X), step))
+        )
 
     def _total(self, X: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
         """Total weight and log-likelihood of all rows."""

@@ -92,6 +92,10 @@ class Storage(ABC):
         """``log |P|`` of each component, shape (n_components,) or (1,)."""
 
     @abstractmethod
+    def matrices(self, covariances: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
+        """The covariances as matrices (n_components, n_features, n_features)."""
+
+    @abstractmethod
     def whiten(self, d: np.ndarray, factor: np.ndarray, component: int) -> np.ndarray:
         """Rows ``d P``, whose squares sum to the Mahalanobis distance."""
 
@@ -122,6 +126,9 @@ class Storage(ABC):
 
 class _Matrices(Storage):
     is_matrix = True
+
+    def matrices(self, covariances: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
+        return np.broadcast_to(covariances, (n_components, n_features, n_features))
 
     def inverse(self, matrices: np.ndarray) -> np.ndarray:
         return np.linalg.inv(matrices)
@@ -306,6 +313,10 @@ class _Variances(Storage):
     log_density_kernel = staticmethod(kernels.diag_log_density)
     moments = "diag"
     is_matrix = False
+
+    def matrices(self, covariances: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
+        by_feature = np.broadcast_to(covariances.reshape(n_components, -1), (n_components, n_features))
+        return by_feature[:, :, None] * np.eye(n_features)
 
     def factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         bad = np.flatnonzero(~(covariances.reshape(len(covariances), -1) > 0).all(axis=1))

@@ -25,6 +25,8 @@ _LOG_2PI = float(np.log(2 * np.pi))
 _SQRT_HALF = 0.5**0.5
 # Of a feature's variance over all rows: what reg_covar="auto" adds to its variance in a component.
 _RELATIVE_RIDGE = 1e-6
+# A variance is that of reg_covar alone, and the mixture's far more.
+_ALONE, _FAR_MORE = 1.001, 100.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,20 @@ class Gaussian(Family[GaussianParams]):
 
     def covariance_shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return self.storage.shape(n_components, n_features)
+
+    def full_covariances(self, params: GaussianParams) -> np.ndarray:
+        """Covariance matrices (n_components, n_features, n_features), in whatever structure, float64."""
+        return self.storage.matrices(np.asarray(params.covariances, dtype=np.float64), *params.means.shape)
+
+    def collapsed_components(self, params: GaussianParams) -> np.ndarray:
+        """Whether a component's variance in some direction is ``reg_covar`` alone, and the mixture's far more."""
+        variances, directions = np.linalg.eigh(self.full_covariances(params))
+        offset = params.means - params.weights @ params.means
+        within = np.tensordot(params.weights, self.full_covariances(params), axes=1)
+        total = within + (params.weights[:, None] * offset).T @ offset
+        overall = (directions * (total @ directions)).sum(axis=1)
+        ridge = np.broadcast_to(self.storage.least_variances(self.ridge), offset.shape[1:]) @ directions**2
+        return np.any((variances <= _ALONE * ridge) & (overall > _FAR_MORE * ridge), axis=1)
 
     def check_params(self, params: GaussianParams) -> None:
         super().check_params(params)

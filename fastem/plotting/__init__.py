@@ -181,8 +181,9 @@ def criterion(table: Iterable[Any], ax: Axes | None = None, *, criterion: str | 
 
     Parameters
     ----------
-    table : SelectionTable, or iterable of records
+    table : SearchTable, or iterable of records
         Each record has ``n_components``, ``covariance_type`` and ``value``, NaN where a fit failed; lower is better.
+        A line has a gap where a record is ``spurious``.
     ax : matplotlib Axes, optional
     criterion : str, optional
         Its name, for the axis; by default ``table.criterion``, or "bic" where the table has none.
@@ -200,16 +201,20 @@ def criterion(table: Iterable[Any], ax: Axes | None = None, *, criterion: str | 
     """
     name = str(criterion or getattr(table, "criterion", "bic"))
     records = list(table)
-    finite = [record for record in records if np.isfinite(record.value)]
+    heights = {id(r): np.nan if getattr(r, "spurious", False) else r.value for r in records}
+    finite = [record for record in records if np.isfinite(heights[id(record)])]
     if not finite:
         raise ValueError("the table has no finite value to draw: every fit failed, or there was none")
-    best = min(finite, key=lambda record: record.value)  # of equals the first, as in the table
+    # Of equals that of the lowest BIC, as in the table.
+    best = min(finite, key=lambda record: (record.value, getattr(record, "bic", 0.0)))
     records.sort(key=lambda record: record.n_components)
     types = list(dict.fromkeys([*COVARIANCE_TYPES, *(record.covariance_type for record in records)]))
     ax = prepared_axes(ax)
     ends, colours = [], {}
     for index, kind in enumerate(types):
-        x, y = np.array([(r.n_components, r.value) for r in records if r.covariance_type == kind]).reshape(-1, 2).T
+        of_kind = [record for record in records if record.covariance_type == kind]
+        x = np.array([record.n_components for record in of_kind])
+        y = np.array([heights[id(record)] for record in of_kind])
         y = np.where(np.isfinite(y), y, np.nan)
         if np.isfinite(y).any():
             ends.append(y[np.isfinite(y)][-1])

@@ -1,0 +1,45 @@
+"""Formulas of model selection, of log-likelihood, entropy and number of parameters. Lower is better in all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def bic(log_likelihood: float, n_parameters: int, weight: float) -> float:
+    """Bayesian information criterion, ``-2 log L + df log n`` (Schwarz 1978)."""
+    return -2 * log_likelihood + n_parameters * float(np.log(weight))
+
+
+def aic(log_likelihood: float, n_parameters: int) -> float:
+    """Akaike's information criterion, ``-2 log L + 2 df`` (Akaike 1974)."""
+    return -2 * log_likelihood + 2 * n_parameters
+
+
+def icl(log_likelihood: float, n_parameters: int, weight: float, entropy: float) -> float:
+    """Integrated completed likelihood: BIC plus twice the entropy (Biernacki, Celeux & Govaert 2000)."""
+    return bic(log_likelihood, n_parameters, weight) + 2 * entropy
+
+
+def nec(log_likelihood: float, log_likelihood_of_one: float, n_components: int, entropy: float) -> float:
+    """Normalised entropy criterion, ``E(K) / (L(K) - L(1))``.
+
+    One component has 1 by convention: several are chosen only where the entropy is less than what they gain. Infinite
+    where they gain nothing.
+
+    References
+    ----------
+    Celeux & Soromenho (1996), An entropy criterion for assessing the number of clusters in a mixture model, eq. 5.
+    Biernacki, Celeux & Govaert (1999), An improvement of the NEC criterion for assessing the number of clusters in a
+    mixture model, for one component.
+    """
+    if n_components == 1:
+        return 1.0
+    gain = log_likelihood - log_likelihood_of_one
+    return entropy / gain if gain > 0 else np.inf
+
+
+def entropy_of(responsibilities: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+    """``-sum w r log r`` of rows' responsibilities (n_samples, n_components)."""
+    r = responsibilities.astype(np.float64)
+    terms = r * np.log(np.where(r > 0, r, 1.0))
+    return -float(np.sum(terms if sample_weight is None else terms * sample_weight[:, None]))

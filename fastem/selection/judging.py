@@ -1,0 +1,119 @@
+"""Records of fitted models: the criteria, and the estimator that makes each model again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from fastem import criteria
+from fastem.em import Callback
+from fastem.estimators import GaussianMixture
+from fastem.families import Gaussian
+from fastem.selection.cross_validation import cross_validated
+from fastem.selection.fits import Fits
+from fastem.selection.records import SearchRecord
+from fastem.selection.sweeps import Model, Run
+
+# Starts agree where they end within so many times tol: EM that stops at tol may be some times that from its limit.
+_AGREEING = 10.0
+
+
+class Judge:
+    """Makes records of models.
+
+    Parameters
+    ----------
+    fits : Fits
+    templates : mapping of str to GaussianMixture
+        Estimators of each covariance type, which know the features.
+    criterion : str
+    """
+
+    def __init__(self, fits: Fits, templates: Mapping[str, GaussianMixture], criterion: str) -> None:
+        self.fits = fits
+        self.templates = templates
+        self.criterion = criterion
+
+    def record(self, model: Model, log_likelihood_of_one: float) -> SearchRecord:
+        """The record of a model, without cross-validation."""
+        best, fits, family = model.best, self.fits, model.family
+        n_parameters = family.n_parameters(model.n_components, fits.X.shape[1])
+        facts: dict[str, Any] = {
+            **dict.fromkeys(("bic", "aic", "icl", "nec", "cv", "log_likelihood"), np.nan),
+            **{"converged": False, "spurious": False, "starts_agreeing": 0, "message": "", "model": None},
+        }
+        if best is None:
+            facts["message"] = model.failures[-1] if model.failures else "interrupted before it was fitted"
+        else:
+            fitted = self._estimator(model, best)
+            total = fits.log_likelihood(family, best.result.params)
+            entropy = fitted._entropy(fits.X, fits.sample_weight)
+            reached = np.array([run.result.run.lower_bound for run in model.runs])
+            near = np.abs(reached - best.result.run.lower_bound) <= _AGREEING * fits.tol
+            facts |= {
+                "log_likelihood": total,
+                "bic": criteria.bic(total, n_parameters, fits.weight),
+                "aic": criteria.aic(total, n_parameters),
+                "icl": criteria.icl(total, n_parameters, fits.weight, entropy),
+                "nec": criteria.nec(total, log_likelihood_of_one, model.n_components, entropy),
+                "converged": bool(fitted.converged_),
+                "spurious": bool(best.fault),
+                "starts_agreeing": int(near.sum()),
+                "message": best.fault,
+                "model": fitted,
+            }
+        return SearchRecord(
+            n_components=model.n_components,
+            covariance_type=family.covariance_type,
+            n_parameters=n_parameters,
+            n_starts=len(model.runs) + len(model.failures),
+            seconds=model.seconds,
+            value=facts[self.criterion],
+            **facts,
+        )
+
+    def cross_validate(
+        self, model: Model, folds: Sequence[np.ndarray], callbacks: Sequence[Callback]
+    ) -> tuple[float, str]:
+        """-2 times the cross-validated log-likelihood; infinite, and why, where a model without a fold has none."""
+        best = model.best
+        if best is None or best.fault:
+            return np.nan, ""
+        try:
+            params: Any = best.result.params
+            return -2 * cross_validated(self.fits, model.family, params, folds, callbacks), ""
+        except ValueError as error:
+            return np.inf, f"with a fold left out: {error}"
+
+    def _estimator(self, model: Model, run: Run) -> GaussianMixture:
+        """The fitted estimator, whose parameters lead to the same fit again."""
+        template = self.templates[model.family.covariance_type]
+        fitted = clone(template).set_params(n_components=model.n_components)
+        fitted.n_features_in_ = template.n_features_in_
+        if hasattr(template, "feature_names_in_"):
+            fitted.feature_names_in_ = template.feature_names_in_
+        if run.start.seed is None:
+            fitted._set_params_attributes(run.start.params, np.float64)
+            fitted.set_params(
+                weights_init=fitted.weights_, means_init=fitted.means_, precisions_init=fitted.precisions_
+            )
+        else:
+            fitted.set_params(random_state=run.start.seed)
+        fitted._set_result(run.result, self.fits.X.dtype)
+        return fitted
+
+
+def log_likelihoods_of_one(fits: Fits, families: Mapping[str, Gaussian]) -> dict[str, float]:
+    """What NEC compares with: the log-likelihood of one component, by covariance type; NaN where it has none."""
+    found = {}
+    one = replace(fits, callbacks=())
+    for kind, family in families.items():
+        try:
+            found[kind] = one.log_likelihood(family, one.run(family, one.fresh(family, 1, 0)).params)
+        except ValueError:
+            found[kind] = np.nan
+    return found

@@ -1,0 +1,218 @@
+"""``fastem.search``: number of components and covariance structure, each model started also from its neighbours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from fastem.acceleration import Acceleration
+from fastem.data.arrays import as_rows, as_weights
+from fastem.em import Callback, OnInterrupt, Stopping
+from fastem.engines import choose_engine, pass_work
+from fastem.estimators import GaussianMixture
+from fastem.families.covariance_structures import SKLEARN_NAMES, STRUCTURES
+from fastem.fitting import feature_variances
+from fastem.progress import GridProgress
+from fastem.selection.cross_validation import make_folds
+from fastem.selection.fits import Fits
+from fastem.selection.judging import Judge, log_likelihoods_of_one
+from fastem.selection.records import CRITERIA, SearchRecord, SearchTable
+from fastem.selection.sweeps import Model, Sweeps
+from fastem.selection.workers import Workers
+
+#: Numbers of components that are tried where none are given.
+DEFAULT_NUMBERS = tuple(range(1, 10))
+#: What "all" covariance types are: every structure once, by scikit-learn's name where it has one.
+_BY_STRUCTURE = {mclust: name for name, mclust in SKLEARN_NAMES.items()}
+ALL_TYPES = tuple(_BY_STRUCTURE.get(structure, structure) for structure in STRUCTURES)
+#: All that differ where there is one feature.
+TYPES_OF_ONE_FEATURE = ("tied", "full")
+
+
+def chosen_numbers(n_components: int | Iterable[int]) -> list[int]:
+    """Numbers of components, each once."""
+    return [n_components] if isinstance(n_components, Integral) else list(dict.fromkeys(n_components))  # type: ignore
+
+
+def chosen_types(covariance_types: str | Iterable[str], n_features: int) -> list[str]:
+    """Names of covariance types, each once; "all" is every structure that the family knows, and that differs."""
+    if isinstance(covariance_types, str):
+        if covariance_types == "all":
+            return list(ALL_TYPES if n_features > 1 else TYPES_OF_ONE_FEATURE)
+        return [covariance_types]
+    return list(dict.fromkeys(covariance_types))
+
+
+def search(
+    X: Any,
+    n_components: int | Iterable[int] = DEFAULT_NUMBERS,
+    covariance_types: str | Iterable[str] = "all",
+    criterion: str = "bic",
+    *,
+    sample_weight: Any = None,
+    n_init: int = 5,
+    init_params: str = "k-means++",
+    warm_starts: bool = True,
+    n_folds: int = 10,
+    tol: float = 1e-5,
+    max_iter: int = 1000,
+    reg_covar: Any = 1e-6,
+    random_state: Any = None,
+    engine: str = "auto",
+    n_threads: int | None = None,
+    callbacks: Callback | Sequence[Callback] | None = None,
+    on_interrupt: OnInterrupt = "raise",
+    accelerate: Acceleration | None = None,
+    stopping: Stopping = "change",
+    verbose: int = 0,
+) -> SearchTable:
+    """Fit Gaussian mixtures of several sizes and covariance structures, and find the best by a criterion.
+
+    Each model has ``n_init`` starts of its own. Going up, it starts also from the solution of a component less with
+    one split in two: every split is tried for ten iterations, and the best two go on. Going down, it starts from the
+    solution of a component more with two merged that lose little as one. Solutions with a component that collapsed, or
+    that lies on a few rows by chance, are set aside (:func:`fastem.selection.spurious.fault_of`).
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+    n_components : int or iterable of int, default=1 to 9
+    covariance_types : "all", a type or an iterable of types
+    criterion : {"bic", "aic", "icl", "nec", "cv"}, default="bic"
+        What chooses the model; lower is better for all of them. mclust's BIC has the opposite sign. The first four are
+        in the table whichever chooses; "cv" costs ``n_folds`` more fits a model.
+    sample_weight : array-like of shape (n_samples,), optional
+        Weight 2 is the row twice.
+    n_init : int, default=5
+        Starts of each model by ``init_params``; one is enough for a single component.
+    init_params : str, default="k-means++"
+        As for :class:`GaussianMixture`. Starts by k-means++ differ more from each other than those by k-means.
+    warm_starts : bool, default=True
+        Whether models start from their neighbours too.
+    n_folds : int, default=10
+        Parts of the rows that "cv" leaves out in turn; the same for all models.
+    tol, max_iter, reg_covar, engine, accelerate, stopping
+        As for :class:`GaussianMixture`, but with a smaller ``tol`` and a larger ``max_iter``: models are compared.
+    random_state : int, RandomState or None
+        Where the seeds of starts and folds come from. All models have the same seeds.
+    n_threads : int or None, default=None
+        Threads in all. Fits run side by side on a thread each, large ones in turn on all threads, and tiny ones in turn
+        on one; the table does not depend on it, but for ``seconds``.
+    callbacks : callable or sequence of callable, optional
+        Called after each iteration of the full fits, also from other threads than this one.
+    on_interrupt : {"raise", "keep"}, default="raise"
+        Whether Ctrl-C raises, or ends the search with the models that are there.
+    verbose : int, default=0
+        1 shows the progress on stderr.
+
+    Returns
+    -------
+    SearchTable
+
+    Raises
+    ------
+    ValueError
+        If data or an option are not as described. A model that cannot be fitted is no error but a record that says so.
+
+    References
+    ----------
+    Fraley & Raftery (2002), Model-based clustering, discriminant analysis, and density estimation. Ueda, Nakano,
+    Ghahramani & Hinton (2000), SMEM algorithm for mixture models, for splits and merges as starts. Biernacki, Celeux &
+    Govaert (2003), Choosing starting values for the EM algorithm, for short runs.
+    """
+    shape = np.shape(X)
+    numbers = chosen_numbers(n_components)
+    kinds = chosen_types(covariance_types, n_features=shape[1] if len(shape) == 2 else 1)
+    if not numbers or not kinds:
+        raise ValueError(f"a search needs numbers of components and covariance types, but got {numbers} and {kinds}")
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion must be one of {CRITERIA}, but got {criterion!r}")
+    options: dict[str, Any] = {
+        "tol": tol,
+        "max_iter": max_iter,
+        "reg_covar": reg_covar,
+        "init_params": init_params,
+        "engine": engine,
+        "n_threads": n_threads,
+        "accelerate": accelerate,
+        "stopping": stopping,
+    }
+    for k in numbers:
+        checked = GaussianMixture(k, n_init=n_init, callbacks=callbacks, on_interrupt=on_interrupt, **options)
+        checked._validate_params()
+    templates = {kind: GaussianMixture(covariance_type=kind, **options) for kind in kinds}
+    for template in templates.values():
+        template._validate_params()
+        # Names of features are the estimator's business.
+        rows = validate_data(template, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
+    rows = as_rows(rows)
+    rng = check_random_state(random_state)
+    seeds = [int(seed) for seed in rng.randint(np.iinfo(np.int32).max, size=n_init)]
+    folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
+    weight = as_weights(sample_weight, len(rows))
+    runner = choose_engine(engine, 0.0)
+    families = {
+        kind: template._family().scaled_to(lambda: feature_variances(rows, weight, runner, n_threads))
+        for kind, template in templates.items()
+    }
+    work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
+    workers = Workers(n_threads, work, on_interrupt)
+    given = [callbacks] if callable(callbacks) else list(callbacks or ())
+    fits = Fits(
+        X=rows,
+        sample_weight=weight,
+        init_params=init_params,
+        tol=tol,
+        max_iter=max_iter,
+        engine=engine,
+        n_threads=workers.n_threads,
+        accelerate=accelerate,
+        stopping=stopping,
+        callbacks=[*given, lambda _: workers.interrupted.is_set()],
+    )
+    order = [(k, kind) for k in numbers for kind in kinds]
+    models = {(k, kind): Model(k, families[kind]) for k, kind in order}
+    judge = Judge(fits, templates, criterion)
+    sweeps = 1 + (warm_starts and len(numbers) > 1) + (folds is not None)
+    with GridProgress(order, shown=bool(verbose), sweeps=sweeps) as progress:
+        Sweeps(fits, models, workers, seeds, progress).run(warm_starts)
+        ones = log_likelihoods_of_one(fits, families)
+        records = [judge.record(model, ones[model.family.covariance_type]) for model in models.values()]
+        if folds is not None:
+            records = _cross_validated(judge, workers, list(models.values()), records, folds, progress)
+    return SearchTable(tuple(records), criterion, workers.interrupted.is_set())
+
+
+def _cross_validated(
+    judge: Judge,
+    workers: Workers,
+    models: Sequence[Model],
+    records: Sequence[SearchRecord],
+    folds: Sequence[np.ndarray],
+    progress: GridProgress,
+) -> list[SearchRecord]:
+    """The records with their cross-validated criterion, for all that can be fitted before an interruption."""
+
+    def validate(model: Model) -> tuple[float, str, float] | None:
+        began = time.perf_counter()
+        watch = progress.following(model.n_components, model.family.covariance_type)
+        value, message = judge.cross_validate(model, folds, watch)
+        if workers.interrupted.is_set():
+            return None
+        progress.step_done(model.n_components)
+        return value, message, time.perf_counter() - began
+
+    found = []
+    for record, validated in zip(records, workers.map(validate, models), strict=True):
+        value, message, seconds = validated or (np.nan, "interrupted before it was cross-validated", 0.0)
+        found.append(
+            replace(record, cv=value, value=value, message=record.message or message, seconds=record.seconds + seconds)
+        )
+    return found
