@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # The library's own lists, written out so that the help needs none of its imports.
 COVARIANCES = ("full", "tied", "diag", "spherical")
 CRITERIA = ("bic", "aic", "icl")
-STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+STARTS = ("auto", "kmeans", "k-means++", "random", "random_from_data")
 ACCELERATIONS = ("auto", "squarem", "anderson")
 STOPPING_RULES = ("change", "aitken")
 ENGINES = ("auto", "numba", "cython", "numpy", "python")

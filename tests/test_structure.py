@@ -20,6 +20,7 @@ FLOORS = [
     {"engines", "em"},
     {"data"},
     {"acceleration", "compilation", "init", "mixture", "restarts"},
+    {"split_merge"},
     {"fitting", "persistence", "progress"},
     {"plotting"},
     {"estimators"},

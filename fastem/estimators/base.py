@@ -64,6 +64,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         "on_interrupt": [StrOptions({"raise", "keep"})],
         "accelerate": [StrOptions(set(ACCELERATIONS)), None],
         "stopping": [StrOptions(set(STOPPING_RULES))],
+        "split_merge": [Interval(Integral, 0, None, closed="left")],
     }
 
     @abstractmethod
@@ -140,7 +141,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
             self.verbose_interval,
             self.max_iter,
             self.tol,
-            n_init=self.n_init if start is None else 1,
+            # Of a panel's starts it is not known beforehand which will run in full.
+            n_init=self.n_init if start is None and self.init_params != "auto" else 1,
             heading=self._runner(X.shape) if self.verbose > 1 else "",
         )
         with progress:
@@ -162,6 +164,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 previous=self.lower_bound_ if goes_on else -np.inf,
                 accelerate=self.accelerate,
                 stopping=self.stopping,
+                split_merge=self.split_merge,
             )
         self._set_result(result, X.dtype)
         if not self.converged_ and not result.run.interrupted and self.max_iter > 0:
@@ -203,6 +206,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         self.lower_bound_ = run.lower_bound
         self.lower_bounds_ = run.history.lower_bound.tolist()
         self.init_lower_bounds_ = list(result.lower_bounds)
+        self.init_methods_ = list(result.start_methods)
         self.history_ = vars(run.history)
         self.engine_ = result.engine
 

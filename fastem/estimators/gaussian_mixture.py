@@ -21,7 +21,8 @@ class GaussianMixture(BaseMixture):
     """Mixture of Gaussians, fitted by expectation-maximization on compiled kernels.
 
     Parameters, methods and fitted attributes are those of ``sklearn.mixture.GaussianMixture``, with the same meaning;
-    code that imports it from there runs unchanged. The last six parameters are additions.
+    code that imports it from there runs unchanged. The last seven parameters are additions, and so is the default of
+    ``init_params``.
 
     Parameters
     ----------
@@ -36,12 +37,17 @@ class GaussianMixture(BaseMixture):
         Added to the diagonal of each covariance, in squared units of the data.
     max_iter : int, default=100
     n_init : int, default=1
-        Number of starts; the fit of the highest likelihood is kept. Where the rows are many (at least 40,000, and 10
-        for each free parameter), the starts first race: each runs 10 iterations on a random sample of the rows, and
-        the best third, at least one, goes on with all of them.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
-        How starting values are found: from k-means' clusters (on a random sample of 50,000 rows where there are more),
-        from rows that k-means++ picks, from random responsibilities, or from random rows.
+        Number of starts, or with ``init_params="auto"`` of panels of starts; the fit of the highest likelihood is kept.
+        Where the rows are many (at least 40,000, and 10 for each free parameter), the starts of the other methods race
+        too: each runs 10 iterations on a random sample of the rows, and the best third, at least one, goes on with all
+        of them.
+    init_params : {"auto", "kmeans", "k-means++", "random", "random_from_data"}, default="auto"
+        How starting values are found. "auto" makes starts by several methods, which do not depend on the units or the
+        rotation of the features, lets them race on a sample of the rows, and goes on from the best: model-based
+        agglomerative clustering, k-means, seeds where the density falls short, and random rows
+        (:mod:`fastem.init.candidates`). The others are scikit-learn's: from k-means' clusters (on a random sample of
+        50,000 rows where there are more), from rows that k-means++ picks, from random responsibilities, or from random
+        rows.
     weights_init, means_init, precisions_init : array-like, optional
         Starting values, in the shapes of ``weights_``, ``means_`` and ``precisions_``. With all three given no start
         is searched.
@@ -69,6 +75,10 @@ class GaussianMixture(BaseMixture):
     stopping : {"change", "aitken"}, default="change"
         What ``tol`` bounds: the change by an EM step, or the distance to the limit that is estimated for the mean
         log-likelihood, of which slow steps may still be far.
+    split_merge : int, default=0
+        Rounds of moves out of a local optimum, after the best fit: two components that overlap become one, one that
+        fits badly becomes two, and EM goes on from there (:mod:`fastem.split_merge`). A round is kept only if the
+        likelihood rises, and the first that does not is the last.
 
     Attributes
     ----------
@@ -88,6 +98,8 @@ class GaussianMixture(BaseMixture):
     init_lower_bounds_ : list of float
         What each of the starts reached: the mean log-likelihood of all rows, or of the sample where the start went no
         further than the race; -inf where a component collapsed.
+    init_methods_ : list of str
+        How each of the starts was found; "given" where the starting values were given.
     history_ : dict of ndarray
         ``lower_bound``, ``weights``, ``seconds`` and ``limit`` by iteration; ``limit`` is the estimate of where
         ``lower_bound`` is heading, NaN where there is none.
@@ -134,7 +146,7 @@ class GaussianMixture(BaseMixture):
         reg_covar: float = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
-        init_params: str = "kmeans",
+        init_params: str = "auto",
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
@@ -148,6 +160,7 @@ class GaussianMixture(BaseMixture):
         on_interrupt: str = "raise",
         accelerate: str | None = None,
         stopping: str = "change",
+        split_merge: int = 0,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -169,6 +182,7 @@ class GaussianMixture(BaseMixture):
         self.on_interrupt = on_interrupt
         self.accelerate = accelerate
         self.stopping = stopping
+        self.split_merge = split_merge
 
     @classmethod
     def from_parameters(
@@ -220,9 +234,12 @@ class GaussianMixture(BaseMixture):
 
         check_is_fitted(self)
         shared = set(SklearnGaussianMixture._get_param_names())
-        model = SklearnGaussianMixture(**{k: v for k, v in self.get_params().items() if k in shared})
+        options = {k: v for k, v in self.get_params().items() if k in shared}
+        if options["init_params"] == "auto":
+            options["init_params"] = "kmeans"
+        model = SklearnGaussianMixture(**options)
         for name, value in vars(self).items():
-            if name.endswith("_") and name not in ("history_", "engine_", "init_lower_bounds_"):
+            if name.endswith("_") and name not in ("history_", "engine_", "init_lower_bounds_", "init_methods_"):
                 setattr(model, name, value)
         return model
 

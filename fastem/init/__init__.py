@@ -1,5 +1,7 @@
 """Starting values."""
 
-from fastem.init.starts import START_METHODS, start_params
+from fastem.init.starts import START_METHODS, Start, find_starts, params_of, searches
+from fastem.init.tree import MergeTree, merge_tree
+from fastem.init.whitening import whitened
 
-__all__ = ["START_METHODS", "start_params"]
+__all__ = ["START_METHODS", "MergeTree", "Start", "find_starts", "merge_tree", "params_of", "searches", "whitened"]
