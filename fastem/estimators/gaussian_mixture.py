@@ -120,10 +120,10 @@ class GaussianMixture(BaseMixture):
     >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
     >>> model = GaussianMixture(n_components=2, random_state=0).fit(X)
     >>> model.means_.round(6)
-    array([[10.,  2.],
-           [ 1.,  2.]])
+    array([[ 1.,  2.],
+           [10.,  2.]])
     >>> model.predict([[0, 0], [12, 3]])
-    array([1, 0])
+    array([0, 1])
     """
 
     family_name = "gaussian"

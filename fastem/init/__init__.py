@@ -1,7 +1,17 @@
 """Starting values."""
 
-from fastem.init.starts import START_METHODS, Start, find_starts, params_of, searches
+from fastem.init.starts import START_METHODS, Start, find_starts, params_of, searches, start_params
 from fastem.init.tree import MergeTree, merge_tree
 from fastem.init.whitening import whitened
 
-__all__ = ["START_METHODS", "MergeTree", "Start", "find_starts", "merge_tree", "params_of", "searches", "whitened"]
+__all__ = [
+    "START_METHODS",
+    "MergeTree",
+    "Start",
+    "find_starts",
+    "merge_tree",
+    "params_of",
+    "searches",
+    "start_params",
+    "whitened",
+]

@@ -49,6 +49,6 @@ def unit_within(coordinates: np.ndarray, within: np.ndarray) -> np.ndarray:
     clusters, estimated from rows that are near to each other.
     """
     variances, directions = np.linalg.eigh(within)
-    if not variances[-1] > 0:
-        return coordinates
+    if not variances[-1] > _COLLINEAR:
+        return coordinates  # clusters of equal rows: the rest is rounding
     return coordinates @ (directions / np.sqrt(np.maximum(variances, _COLLINEAR * variances[-1])))
