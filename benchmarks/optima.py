@@ -66,8 +66,9 @@ def _mclust(X: np.ndarray, n_components: int, seed: int) -> Found:
 
 
 def contenders() -> dict[str, Contender]:
-    import fastem
     from sklearn.mixture import GaussianMixture
+
+    import fastem
 
     found: dict[str, Contender] = {
         "fastem": _estimator(fastem.GaussianMixture),
