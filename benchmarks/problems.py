@@ -170,3 +170,105 @@ def overlap(responsibilities: np.ndarray) -> tuple[float, float]:
     Components that are far apart make an iteration cheaper for whoever skips what vanishes.
     """
     return float(responsibilities.max(axis=1).mean()), float((responsibilities < 2e-22).mean())
+
+
+@dataclass(frozen=True)
+class Known:
+    """A mixture to be found again: N rows of K Gaussian clusters in D features.
+
+    Attributes
+    ----------
+    separation : float
+        Least distance of two clusters, in the sum of their deviations along the line between the centres.
+    elongation : float
+        Ratio of a cluster's longest axis to its shortest.
+    imbalance : float
+        Ratio of the largest weight to the smallest.
+    scales : float
+        Ratio of the sizes (volume to the power 1/D) of the largest cluster and of the smallest.
+    """
+
+    n_samples: int
+    n_features: int
+    n_components: int
+    separation: float = 2.0
+    elongation: float = 1.0
+    imbalance: float = 1.0
+    scales: float = 1.0
+
+    @property
+    def name(self) -> str:
+        kind = f"s{self.separation:g} e{self.elongation:g} i{self.imbalance:g} v{self.scales:g}"
+        return f"{self.n_samples}x{self.n_features}x{self.n_components} {kind}"
+
+    def draw(self, seed: int = 0) -> tuple[np.ndarray, Start]:
+        """Rows, and the truth in the form of a start."""
+        rng = np.random.default_rng(seed)
+        n_features, n_components = self.n_features, self.n_components
+        weights = self.imbalance ** rng.permutation(np.linspace(0, 1, n_components))
+        weights /= weights.sum()
+        factors = np.stack([self._factor(rng) for _ in range(n_components)])
+        centres = self._centres(factors, rng)
+        shape = Shape(self.n_samples, n_features, n_components)
+        X = _draw(shape, np.float64, weights, centres, factors, rng)
+        precisions = np.linalg.inv(factors.swapaxes(1, 2) @ factors)
+        return X, Start(weights, centres, (precisions + precisions.swapaxes(1, 2)) / 2)
+
+    def _factor(self, rng: np.random.Generator) -> np.ndarray:
+        """``A`` of rows ``noise @ A``: axes in a random rotation."""
+        rotation = np.linalg.qr(rng.standard_normal((self.n_features, self.n_features)))[0]
+        axes = self.elongation ** np.linspace(-0.5, 0.5, self.n_features)
+        return self.scales ** rng.uniform(-0.5, 0.5) * axes[:, None] * rotation
+
+    def _centres(self, factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Centres as near to each other as the separation allows, found in a growing box."""
+        found: list[np.ndarray] = []
+        side = self.separation
+        while len(found) < self.n_components:
+            centre = side * rng.uniform(-1, 1, self.n_features)
+            gaps = [_separation(centre - other, factors[len(found)], factors[i]) for i, other in enumerate(found)]
+            if all(gap >= self.separation for gap in gaps):
+                found.append(centre)
+            else:
+                side *= 1.02
+        return np.stack(found)
+
+
+def _separation(between: np.ndarray, *factors: np.ndarray) -> float:
+    distance = float(np.linalg.norm(between))
+    return distance / float(sum(np.linalg.norm(factor @ between) for factor in factors) / max(distance, 1e-300))
+
+
+#: Thirty mixtures, from easy to hard, small to large.
+KNOWN = (
+    Known(500, 2, 2, 2.0, 20, 1, 1),
+    Known(500, 2, 3, 1.5, 5, 3, 2),
+    Known(500, 2, 5, 2.0, 1, 3, 1),
+    Known(500, 3, 4, 2.0, 10, 1, 4),
+    Known(1_000, 2, 2, 2.0, 20, 5, 1),
+    Known(1_000, 2, 4, 1.5, 10, 3, 4),
+    Known(1_000, 2, 8, 2.0, 5, 3, 2),
+    Known(1_000, 4, 3, 1.2, 5, 3, 2),
+    Known(1_000, 4, 6, 2.0, 10, 3, 4),
+    Known(2_000, 2, 6, 1.5, 10, 5, 4),
+    Known(2_000, 3, 10, 2.0, 5, 3, 2),
+    Known(2_000, 5, 4, 1.5, 20, 3, 4),
+    Known(2_000, 8, 3, 1.2, 10, 3, 2),
+    Known(5_000, 2, 10, 2.0, 20, 3, 4),
+    Known(5_000, 2, 12, 2.0, 3, 5, 4),
+    Known(5_000, 4, 8, 1.5, 10, 5, 4),
+    Known(5_000, 6, 6, 1.5, 20, 5, 4),
+    Known(5_000, 10, 4, 1.2, 5, 3, 2),
+    Known(10_000, 3, 12, 2.0, 10, 5, 4),
+    Known(10_000, 5, 8, 1.5, 5, 10, 4),
+    Known(10_000, 8, 6, 1.2, 10, 5, 4),
+    Known(10_000, 12, 4, 1.5, 20, 5, 4),
+    Known(20_000, 2, 8, 1.5, 20, 10, 4),
+    Known(20_000, 8, 10, 1.5, 10, 5, 4),
+    Known(20_000, 20, 3, 1.2, 5, 3, 2),
+    Known(50_000, 6, 12, 1.5, 10, 10, 4),
+    Known(50_000, 12, 8, 1.2, 5, 5, 2),
+    Known(50_000, 20, 5, 1.5, 20, 5, 4),
+    Known(100_000, 8, 8, 1.2, 10, 10, 4),
+    Known(100_000, 20, 12, 1.5, 10, 5, 4),
+)

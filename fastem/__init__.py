@@ -21,6 +21,7 @@ _HOMES = {
     "Poisson": "fastem.families",
     "PoissonParams": "fastem.families",
     "DegenerateComponentError": "fastem.families.base",
+    "DegenerateComponentWarning": "fastem.degeneracy",
     "Stats": "fastem.stats",
     "Iteration": "fastem.em",
     "search": "fastem.selection",
@@ -39,6 +40,7 @@ __all__ = ["__version__", *_HOMES, *_MODULES]
 if TYPE_CHECKING:
     from fastem import plotting as plot
     from fastem.compilation import warmup
+    from fastem.degeneracy import DegenerateComponentWarning
     from fastem.em import Iteration
     from fastem.engines import available_engines, get_engine
     from fastem.estimators import GaussianMixture, PoissonMixture, load

@@ -233,7 +233,7 @@ class GuardedSteps:
         here = self._here
         if self._extrapolated:
             assert here is not None
-            found = self._judge(point, stats, update)
+            found = self._judge(point, stats)
             if found is None or not found.lower_bound >= here.lower_bound:
                 self._extrapolation.rejected()
                 return self._step(here, None)
@@ -261,13 +261,13 @@ class GuardedSteps:
         bound = max(0.0, bound) if np.isfinite(bound) else np.inf
         return _Visit(point, params, stats.log_likelihood / stats.weight, bound)
 
-    def _judge(self, point: Any, stats: Stats, update: Callable[[Stats], Any]) -> _Visit | None:
-        """The visit of a proposed point; None where EM could not go on from it."""
+    def _judge(self, point: Any, stats: Stats) -> _Visit | None:
+        """The visit of a proposed point; None where EM could not go on from it: no component is held up for it."""
         if not np.isfinite(stats.log_likelihood):
             return None
         try:
             with np.errstate(all="ignore"):
-                found = self._look(point, stats, update)
+                found = self._look(point, stats, self._family.update)
             self._family.check_params(found.params)
         except ValueError:
             return None

@@ -27,7 +27,7 @@ COVARIANCES = (
     *("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"),
 )
 CRITERIA = ("bic", "aic", "icl", "nec", "cv")
-STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+STARTS = ("auto", "kmeans", "k-means++", "random", "random_from_data")
 ACCELERATIONS = ("auto", "squarem", "anderson")
 STOPPING_RULES = ("change", "aitken")
 ENGINES = ("auto", "numba", "cython", "numpy", "python")

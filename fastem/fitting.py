@@ -14,14 +14,20 @@ import numpy as np
 from fastem import em
 from fastem.acceleration import Acceleration, accelerated, check_acceleration
 from fastem.data.arrays import as_rows, as_weights, rough_centre, sample_rows
+from fastem.degeneracy import Diagnosis, Guard, told
 from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
 from fastem.families import FAMILIES, Family, Params
-from fastem.init import start_params
+from fastem.families.base import DegenerateComponentError
+from fastem.init import Start, find_starts, searches
 from fastem.mixture import Mixture
-from fastem.restarts import RACE_ITERATIONS, Outcome, attempt, best_run, race, race_rows, run_starts
+from fastem.restarts import PANELS, RESTARTS, Outcome, best_run, race, run_starts
+from fastem.split_merge import Mover
 from fastem.stats import Moments, Stats
+
+#: Rows and their weights.
+Data = tuple[np.ndarray, np.ndarray | None]
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
 _SIDE_BY_SIDE_WORK = 5e7
@@ -29,6 +35,8 @@ _SIDE_BY_SIDE_WORK = 5e7
 # row, which memory that does not grow with the rows leaves room for up to here.
 _FIRST_GROUPING = 4
 _GROUPED_ROWS = range(20_000, 2**22)
+# A heat stops early only where nothing happens any more: slow starts may be the better ones.
+_HEAT_TOL = 1e-5
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,17 @@ class FitResult(Mixture):
         collapsed.
     engine : str
         Name of the engine that ran.
+    start_methods : tuple of str
+        How each start was found: the name of a method, or "given".
+    diagnostics : tuple of Diagnosis
+        Components of the result that are hardly distributions; none where all is well.
     """
 
     run: EMResult[Any]
     lower_bounds: tuple[float, ...]
     engine: str
+    start_methods: tuple[str, ...]
+    diagnostics: tuple[Diagnosis, ...] = ()
 
 
 class Passes:
@@ -127,7 +141,7 @@ def fit(
     family: str | Family[Any] = "gaussian",
     n_components: int = 1,
     *,
-    start: str | Params | Sequence[Params] = "kmeans",
+    start: str | Params | Sequence[Params] = "auto",
     amend: Callable[[Any], Any] | None = None,
     sample_weight: Any = None,
     tol: float = 1e-3,
@@ -141,6 +155,8 @@ def fit(
     previous: float = -np.inf,
     accelerate: Acceleration | None = None,
     stopping: Stopping = "change",
+    split_merge: int = 0,
+    strict: bool = False,
 ) -> FitResult:
     """Fit a mixture by expectation-maximization.
 
@@ -152,8 +168,10 @@ def fit(
         Distribution of the components; a :class:`~fastem.families.Family` carries settings, such as
         ``Gaussian("diag", reg_covar=0.0)``.
     n_components : int
-    start : {"kmeans", "k-means++", "random", "random_from_data"}, Params, or sequence of Params
-        Where to start: a method, or parameters, of which each is tried.
+    start : {"auto", "kmeans", "k-means++", "random", "random_from_data"}, Params, or sequence of Params
+        Where to start: a method, or parameters, of which each is tried. "auto" lets starts by several methods race on a
+        sample of the rows (:mod:`fastem.init.candidates`), where components have covariances, and is "kmeans" elsewhere
+        and for a single component.
     amend : callable, optional
         Applied to the parameters that a method starts from, to put known values in their place.
     sample_weight : array-like of shape (n_samples,), optional
@@ -163,8 +181,9 @@ def fit(
     max_iter : int
         Passes over the rows of a start at most.
     n_init : int
-        Number of starts that a method makes; the one of the highest likelihood is kept. Where the rows are many, the
-        starts first race on a sample of them (see :mod:`fastem.restarts`); starts that are given all run in full.
+        Number of starts that a method makes, and of panels of starts that "auto" makes; the one of the highest
+        likelihood is kept. Where the rows are many, the starts first race on a sample of them (see
+        :mod:`fastem.restarts`); starts that are given all run in full.
     random_state : int, RandomState or None
     engine : {"auto", "numba", "cython", "numpy", "python"}
     n_threads : int or None
@@ -181,6 +200,14 @@ def fit(
     stopping : {"change", "aitken"}
         What ``tol`` bounds: the change by an EM step, or the distance to where the log-likelihood is heading
         (:func:`fastem.em.aitken_limit`).
+    split_merge : int
+        Rounds of split-and-merge moves after the best run: two components become one and a third one two, and EM goes
+        on from there (:mod:`fastem.split_merge`). A round is kept only if the likelihood rises, and the first that does
+        not is the last. ``run`` is the last run that was kept.
+    strict : bool
+        Whether a component that collapses, or that no row is left to, is an error. Otherwise a covariance that becomes
+        singular is regularised more than asked for, starts that collapse are kept only if all do, and ``diagnostics``
+        says what is wrong with the result.
 
     Returns
     -------
@@ -191,7 +218,7 @@ def fit(
     ValueError
         If data, weights or an option are not as described; the message says what was given and what is required.
     DegenerateComponentError
-        If a component collapses, no longer a distribution, from every start.
+        If ``strict`` and a component is degenerate in the best of all starts.
 
     References
     ----------
@@ -204,7 +231,7 @@ def fit(
         if family not in FAMILIES:
             raise ValueError(f"family must be one of {tuple(FAMILIES)} or a Family, but got {family!r}")
         family = FAMILIES[family]()
-    _check_options(n_components, tol, max_iter, n_init, on_interrupt, stopping)
+    _check_options(n_components, tol, max_iter, n_init, on_interrupt, stopping, split_merge)
     check_acceleration(accelerate, family)
     family.check_data(X)
     if len(X) < n_components:
@@ -216,37 +243,51 @@ def fit(
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     runner = choose_engine(engine, work * max_iter * n_starts)
     family = family.scaled_to(lambda: feature_variances(X, sample_weight, runner, n_threads))
-    sample: tuple[np.ndarray, np.ndarray | None] | None = None
-    if isinstance(start, str):
-        with _random_state(random_state) as rng:
-
-            def find_start() -> Params:
-                found = start_params(family, X, n_components, start, rng, runner, sample_weight, n_threads)
-                return found if amend is None else amend(found)
-
-            starts: list[Any] = [attempt(find_start) for _ in range(n_init)]
-            n_rows = race_rows(family.n_parameters(n_components, X.shape[1]))
-            if n_init > 1 and max_iter > 0 and len(X) >= 2 * n_rows:
+    by_panels = isinstance(start, str) and start == "auto" and searches(family, n_components)
+    plan = PANELS if by_panels else RESTARTS
+    n_rows = plan.n_rows(family.n_parameters(n_components, X.shape[1]))
+    has_many = len(X) >= 2 * n_rows
+    sample: Data | None = None
+    with _random_state(random_state) as rng:
+        if by_panels or split_merge > 0:
+            sample = sample_rows(X, sample_weight, n_rows if has_many else len(X), rng)
+        if isinstance(start, str):
+            source = sample if by_panels and sample is not None else (X, sample_weight)
+            found = find_starts(
+                family, source[0], source[1], n_components, start, n_init, rng, runner, n_threads, amend
+            )
+            if sample is None and n_init > 1 and has_many:
                 sample = sample_rows(X, sample_weight, n_rows, rng)
-    else:
-        starts = _check_starts([start] if isinstance(start, Params) else start, family, (n_components, X.shape[1]))
+        else:
+            given = _check_starts([start] if isinstance(start, Params) else start, family, (n_components, X.shape[1]))
+            found = [Start("given", params) for params in given]
+    races = max_iter > 0 and isinstance(start, str) and (by_panels or (n_init > 1 and has_many))
+
+    guards: dict[int, Guard] = {}
+
+    def is_sound(params: Params) -> bool:
+        return all(guard.is_sound(params) for guard in guards.values())
 
     def run_all(
-        data: tuple[np.ndarray, np.ndarray | None],
+        data: Data,
         starts: Mapping[int, Any],
         max_iter: int,
         callbacks: Sequence[Callback],
+        tol: float,
+        is_heat: bool = False,
     ) -> dict[int, Outcome]:
         side_by_side = 1
         work = pass_work(data[0].shape, n_components, family.moments)
-        if len(starts) > 1 and work < _SIDE_BY_SIDE_WORK and not callbacks:
+        # A heat is over before threads of its own have paid for themselves.
+        if not is_heat and len(starts) > 1 and work < _SIDE_BY_SIDE_WORK and not callbacks:
             side_by_side = min(resolve_threads(n_threads, np.inf), len(starts))
         passes = Passes(family, *data, runner, n_threads if side_by_side == 1 else 1)
 
         def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
+            guards[index] = Guard(family, strict)
             return em.run(
                 passes.of_one_run() if accelerate is None else _quietly(passes.of_one_run()),
-                family.update,
+                guards[index].update,
                 starts[index],
                 tol=tol,
                 max_iter=max_iter,
@@ -260,18 +301,36 @@ def fit(
 
         return run_starts(run_one, starts, side_by_side, on_interrupt)
 
-    every = dict(enumerate(starts))
-    if sample is None:
-        outcomes = finals = run_all((X, sample_weight), every, max_iter, callbacks)
-    else:
-        outcomes, finals = race(
-            every,
-            lambda these: run_all(sample, these, min(max_iter, RACE_ITERATIONS), ()),
-            lambda these: run_all((X, sample_weight), these, max_iter, callbacks),
-        )
-    best = best_run(list(finals.values()))
+    def run_heat(these: Mapping[int, Any], iterations: int) -> dict[int, Outcome]:
+        assert sample is not None
+        return run_all(sample, these, iterations, (), min(tol, _HEAT_TOL), is_heat=True)
+
+    def run_finals(these: Mapping[int, Any]) -> dict[int, Outcome]:
+        return run_all((X, sample_weight), these, max_iter, callbacks, tol)
+
+    every = {i: each.params for i, each in enumerate(found)}
+    outcomes, finals = race(every, plan.heats if races else (), run_heat, run_finals, is_sound)
+    best = best_run(list(finals.values()), is_sound)
+    winner = next(i for i, run in finals.items() if getattr(run, "params", None) is best.params)
     reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
-    return FitResult(family, best.params, best, reached, runner.name)
+    if split_merge > 0 and max_iter > 0:
+        assert sample is not None
+        rows = np.ascontiguousarray(sample[0], dtype=np.float64)
+
+        def run_on(rows: np.ndarray, weight: np.ndarray | None, params: Params, iterations: int) -> EMResult[Any]:
+            passes = Passes(family, rows, weight, runner, n_threads)
+            return em.run(passes.accumulate, family.update, params, tol=_HEAT_TOL, max_iter=iterations)
+
+        def run_full(params: Params) -> EMResult[Any]:
+            return best_run(list(run_finals({winner: params}).values()))
+
+        best = Mover(family, rows, sample[1], runner, n_threads, run_on).improve(best, run_full, split_merge)
+    n_rows = len(X) if sample_weight is None else int(np.count_nonzero(sample_weight))
+    diagnostics = guards[winner].diagnose(best.params, n_rows) if max_iter > 0 else ()
+    if strict and diagnostics:
+        raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
+    methods = tuple(each.method for each in found)
+    return FitResult(family, best.params, best, reached, runner.name, methods, diagnostics)
 
 
 def _quietly(accumulate: Callable[[Params], Stats]) -> Callable[[Params], Stats]:
@@ -284,8 +343,12 @@ def _quietly(accumulate: Callable[[Params], Stats]) -> Callable[[Params], Stats]
     return quiet
 
 
-def _check_options(n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_interrupt: Any, stopping: Any) -> None:
-    for name, value, least in (("n_components", n_components, 1), ("max_iter", max_iter, 0), ("n_init", n_init, 1)):
+def _check_options(
+    n_components: Any, tol: Any, max_iter: Any, n_init: Any, on_interrupt: Any, stopping: Any, split_merge: Any
+) -> None:
+    at_least = {"n_components": 1, "max_iter": 0, "n_init": 1, "split_merge": 0}
+    given = (n_components, max_iter, n_init, split_merge)
+    for (name, least), value in zip(at_least.items(), given, strict=True):
         if not isinstance(value, Integral) or int(value) < least:
             raise ValueError(f"{name} must be an integer of at least {least}, but got {value!r}")
     if not isinstance(tol, Real) or not float(tol) >= 0:

@@ -1,7 +1,7 @@
 """Several starts of one fit: side by side or in turn, and the best of them. A start that fails costs only itself.
 
-Where the rows are many, the starts race: each runs a few iterations on a random sample of the rows, and only the best
-third, at least one, goes on from there with all rows.
+Starts race where the rows are many, and starts of different methods always: they run a few iterations on a sample of
+the rows, in one heat or several, and only the best, at least one, go on from there with all rows.
 
 References
 ----------
@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 from fastem.em import Callback, EMResult, OnInterrupt
 from fastem.families.base import DegenerateComponentError
-
-T = TypeVar("T")
 
 #: Runs the loop from a start: its number, what Ctrl-C does, and further callbacks.
 RunOne = Callable[[int, OnInterrupt, Sequence[Callback]], EMResult[Any]]
@@ -27,18 +25,8 @@ RunOne = Callable[[int, OnInterrupt, Sequence[Callback]], EMResult[Any]]
 #: How the run from a start ended.
 Outcome = EMResult[Any] | DegenerateComponentError
 
-RACE_ITERATIONS = 10
-# Rows of a race: differences of the mean log-likelihood of a hundredth are seen, and no model fits the sample by heart.
-_RACE_ROWS = 20_000
-_RACE_ROWS_A_PARAMETER = 5
-
-
-def attempt(make: Callable[[], T]) -> T | DegenerateComponentError:
-    """What ``make`` returns, or the collapse that it ended in."""
-    try:
-        return make()
-    except DegenerateComponentError as error:
-        return error
+# Mean log-likelihoods that are so near to each other are on the way to the same optimum.
+_SAME = 1e-6
 
 
 def run_starts(
@@ -49,7 +37,10 @@ def run_starts(
     def outcome(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback] = ()) -> Outcome:
         if isinstance(starts[index], DegenerateComponentError):
             return starts[index]
-        return attempt(lambda: run_one(index, on_interrupt, stop))
+        try:
+            return run_one(index, on_interrupt, stop)
+        except DegenerateComponentError as error:
+            return error
 
     if side_by_side == 1:
         found = {}
@@ -70,47 +61,102 @@ def run_starts(
             return {i: future.result() for i, future in futures.items()}
 
 
-def race_rows(n_parameters: int) -> int:
-    """Rows of the sample on which the starts of a model of so many parameters race."""
-    return max(_RACE_ROWS, _RACE_ROWS_A_PARAMETER * n_parameters)
+@dataclass(frozen=True)
+class Heat:
+    """A part of a race: how many iterations, and the share of the starts that goes on (at least one)."""
+
+    max_iter: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Race:
+    """How starts race.
+
+    Attributes
+    ----------
+    rows, rows_a_parameter : int
+        Rows of the sample: so many, or so many for each free parameter, whichever is more.
+    heats : tuple of Heat
+    """
+
+    rows: int
+    rows_a_parameter: int
+    heats: tuple[Heat, ...]
+
+    def n_rows(self, n_parameters: int) -> int:
+        """Rows of the sample on which the starts of a model of so many parameters race."""
+        return max(self.rows, self.rows_a_parameter * n_parameters)
+
+
+#: Starts by one method: differences of the mean log-likelihood of a hundredth are seen.
+RESTARTS = Race(20_000, 5, (Heat(10, 1 / 3),))
+#: Starts by different methods, which are found on the sample too. It shows which of them are in the wrong place.
+PANELS = Race(2_000, 3, (Heat(5, 1 / 2), Heat(10, 1 / 8)))
 
 
 def race(
     starts: Mapping[int, Any],
-    run_heats: Callable[[Mapping[int, Any]], dict[int, Outcome]],
+    heats: Sequence[Heat],
+    run_heat: Callable[[Mapping[int, Any], int], dict[int, Outcome]],
     run_finals: Callable[[Mapping[int, Any]], dict[int, Outcome]],
+    is_sound: Callable[[Any], bool] = lambda params: True,
 ) -> tuple[dict[int, Outcome], dict[int, Outcome]]:
     """Outcome of each start, and of those that ran in full.
+
+    Of starts that are at the same likelihood after a heat, one goes on.
 
     Parameters
     ----------
     starts : mapping of int to Params or DegenerateComponentError
-    run_heats : callable
-        Runs starts for a few iterations on a sample.
+    heats : sequence of Heat
+        Each starts where the one before ended.
+    run_heat : callable
+        Runs starts for so many iterations on a sample.
     run_finals : callable
-        Runs starts in full. It gets the best third, and the others if all of these collapse.
+        Runs starts in full. It gets those that the last heat left, and the others if all of these collapse.
+    is_sound : callable
+        Whether parameters are those of a mixture whose likelihood counts; the others come behind.
     """
-    outcomes = run_heats(starts)
-    sound = {i: run for i, run in outcomes.items() if isinstance(run, EMResult)}
-    if any(run.interrupted for run in sound.values()):
-        return outcomes, outcomes
-    ranks = sorted(sound, key=lambda i: sound[i].lower_bound, reverse=True)
-    n_best = max(1, len(starts) // 3)
-    # What collapses on a sample may hold on all rows: such a start comes last, and from its beginning.
-    going_on = {
-        i: sound[i].params if i in sound else starts[i] for i in (*ranks, *(i for i in starts if i not in sound))
-    }
+    outcomes: dict[int, Outcome] = {}
+    going_on = dict(starts)
+    n_left = len(starts)
+    for heat in heats:
+        found = run_heat({i: going_on[i] for i in list(going_on)[:n_left]}, heat.max_iter)
+        outcomes.update(found)
+        sound = {i: run for i, run in outcomes.items() if isinstance(run, EMResult)}
+        if any(run.interrupted for run in found.values() if isinstance(run, EMResult)):
+            return outcomes, {i: run for i, run in outcomes.items() if i in found}
+        ranks = _ranked(found, is_sound)
+        n_left = max(1, min(int(len(starts) * heat.share), len(ranks)))
+        # What has left the race stands behind, in the order in which it did. What collapses on a sample may hold on
+        # all rows: such a start comes last, and from its beginning.
+        behind = [i for i in going_on if i not in ranks and i in sound]
+        order = [*ranks, *behind, *(i for i in starts if i not in sound)]
+        going_on = {i: sound[i].params if i in sound else starts[i] for i in order}
     order = list(going_on)
     finals: dict[int, Outcome] = {}
-    for group in (order[:n_best], order[n_best:]):
+    for group in (order[:n_left], order[n_left:]):
         finals = {**finals, **run_finals({i: going_on[i] for i in group})}
         if any(isinstance(run, EMResult) for run in finals.values()):
             break
-    return {**outcomes, **finals}, finals
+    outcomes = {**outcomes, **finals}
+    return {i: outcomes[i] for i in starts if i in outcomes}, finals
 
 
-def best_run(outcomes: Sequence[Outcome]) -> EMResult[Any]:
-    """The outcome of the highest likelihood, marked where Ctrl-C cut the search short.
+def _ranked(found: Mapping[int, Outcome], is_sound: Callable[[Any], bool]) -> list[int]:
+    """Numbers of the runs, best first; of those at the same likelihood the first."""
+    runs = {i: run for i, run in found.items() if isinstance(run, EMResult)}
+    keys = {i: (is_sound(run.params), run.lower_bound) for i, run in runs.items()}
+    ranks: list[int] = []
+    for i in sorted(keys, key=lambda i: keys[i], reverse=True):
+        if not ranks or keys[ranks[-1]][0] != keys[i][0] or keys[ranks[-1]][1] - keys[i][1] > _SAME:
+            ranks.append(i)
+    return ranks
+
+
+def best_run(outcomes: Sequence[Outcome], is_sound: Callable[[Any], bool] = lambda params: True) -> EMResult[Any]:
+    """The outcome of the highest likelihood among those that count, marked where Ctrl-C cut the search short.
 
     Raises
     ------
@@ -120,7 +166,7 @@ def best_run(outcomes: Sequence[Outcome]) -> EMResult[Any]:
     runs = [outcome for outcome in outcomes if isinstance(outcome, EMResult)]
     if not runs:
         raise next(outcome for outcome in outcomes if isinstance(outcome, DegenerateComponentError))
-    best = max(runs, key=lambda run: run.lower_bound)
+    best = max(runs, key=lambda run: (is_sound(run.params), run.lower_bound)) if len(runs) > 1 else runs[0]
     if any(run.interrupted for run in runs):
         return replace(best, converged=False, interrupted=True)
     return best

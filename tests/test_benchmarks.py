@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -176,3 +177,13 @@ def test_compare_runs_and_names_the_missing(tmp_path):
     likelihoods = {r["log_likelihood"] for r in found["shapes"]["full-1000x2x3"]["iterations"].values()}
     assert max(likelihoods) - min(likelihoods) < 1e-8
     report(tmp_path)
+
+
+@pytest.mark.slow
+def test_optima_runs(tmp_path):
+    file = tmp_path / "optima.json"
+    said = run("optima.py", "--quick", "--seeds", 1, "--only", "fastem", "--json", file)
+    found = json.loads(file.read_text())["problems"]
+    assert len(found) == 6
+    assert np.mean([problem["fastem"]["found"] for problem in found.values()]) > 0.9
+    assert "all" in said

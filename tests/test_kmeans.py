@@ -7,7 +7,7 @@ import pytest
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 import fastem
-from fastem.init.kmeans import _SHARPNESS, Centres, Clusters, kmeans, lloyd, seed_rows
+from fastem.init.kmeans import SHARPNESS, Centres, Clusters, kmeans, lloyd, seed_rows
 from fastem.init.starts import start_params
 
 ENGINES = [e for e in fastem.available_engines() if e != "python"]
@@ -64,14 +64,14 @@ def test_statistics_of_clusters(rng, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_row_between_two_centres_goes_to_the_first(engine):
     X = np.array([[-1.0], [0.0], [1.0]])
-    centres = Centres(np.full(2, 0.5), np.array([[1.0], [-1.0]]), _SHARPNESS)
+    centres = Centres(np.full(2, 0.5), np.array([[1.0], [-1.0]]), SHARPNESS)
     assert fastem.get_engine(engine).accumulate(Clusters(), X, centres).mass.tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_empty_cluster_starts_again_from_the_farthest_row(engine):
     X = np.concatenate([np.linspace(0, 1, 20), np.linspace(9, 10, 20), [30.0]])[:, None]
-    centres = Centres(np.full(3, 1 / 3), np.array([[0.5], [9.5], [1000.0]]), _SHARPNESS / X.var())
+    centres = Centres(np.full(3, 1 / 3), np.array([[0.5], [9.5], [1000.0]]), SHARPNESS / X.var())
     found = lloyd(X, centres, fastem.get_engine(engine))
     np.testing.assert_allclose(np.sort(found.means[:, 0]), [0.5, 9.5, 30.0])
 

@@ -97,7 +97,7 @@ def test_iris(iris):
 
 
 def test_iris_at_scikit_learns_tolerance(iris):
-    model = fastem.GaussianMixture(3, random_state=0, reg_covar=0.0).fit(iris)
+    model = fastem.GaussianMixture(3, init_params="kmeans", random_state=0, reg_covar=0.0).fit(iris)
     assert model.lower_bound_ * len(iris) == pytest.approx(-180.1967, abs=5e-2)
     assert -180.1855 - 0.05 < model.score(iris) * len(iris) < -180.18547
 
@@ -134,3 +134,22 @@ def test_estimators_report_the_published_criteria(faithful, earthquakes):
     model = fastem.PoissonMixture(2, tol=1e-12, max_iter=10_000, random_state=0).fit(earthquakes)
     assert model.score(earthquakes) * 107 == pytest.approx(-360.3690, abs=5e-5)
     assert model.aic(earthquakes) == pytest.approx(2 * 360.3690 + 2 * 3, abs=2e-4)
+
+
+# data, structure, K, published log-likelihood: of the default start, whatever the seed
+BY_DEFAULT = [
+    ("faithful", "full", 2, -1130.263960),
+    ("faithful", "tied", 3, -1126.3159),
+    ("iris", "full", 3, -180.185477),
+    ("acidity", "tied", 2, -185.9493),
+]
+
+
+@pytest.mark.parametrize(("data", "structure", "n_components", "published"), BY_DEFAULT)
+def test_the_default_start_finds_the_published_optimum(data, structure, n_components, published, request):
+    X = request.getfixturevalue(data)
+    reached = [
+        log_likelihood(fastem.fit(X, Gaussian(structure, 0.0), n_components, random_state=seed, **EXACT), X)
+        for seed in range(20)
+    ]
+    np.testing.assert_allclose(reached, published, atol=1e-4)

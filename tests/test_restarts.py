@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastem
-from fastem import restarts
+from fastem import fitting, restarts
 from fastem.em import EMResult, History
 from fastem.families.base import DegenerateComponentError
 
@@ -33,7 +33,7 @@ def test_the_best_third_goes_on(X):
 
 def test_the_race_finds_what_all_in_full_find(X, monkeypatch):
     raced = fastem.fit(X, **OPTIONS, random_state=3)
-    monkeypatch.setattr(restarts, "_RACE_ROWS", len(X))
+    monkeypatch.setattr(fitting, "RESTARTS", restarts.Race(len(X), 5, restarts.RESTARTS.heats))
     full = fastem.fit(X, **OPTIONS, random_state=3)
     assert raced.run.lower_bound > full.run.lower_bound - 0.01
     assert len({round(bound, 3) for bound in full.lower_bounds}) > 1
@@ -59,6 +59,9 @@ def test_given_starts_and_few_rows_run_in_full(X):
     assert len(seen) == 6
 
 
+ONE_HEAT = (restarts.Heat(10, 1 / 3),)
+
+
 def run_of(bound, interrupted=False):
     return EMResult(
         bound, bound, History(np.array([bound]), np.ones((1, 1)), np.zeros(1), np.zeros(1)), False, interrupted
@@ -74,7 +77,7 @@ def test_where_the_best_collapse_the_others_go_on():
         groups.append(dict(starts))
         return {i: collapse if i == 1 else run_of(-5.0) for i in starts}
 
-    outcomes, finished = restarts.race(dict.fromkeys(range(4), "start"), lambda _: heats, finals)
+    outcomes, finished = restarts.race(dict.fromkeys(range(4), "start"), ONE_HEAT, lambda _, n: heats, finals)
     # A start that collapsed on the sample begins again.
     assert groups == [{1: -1.0}, {3: -2.0, 0: -3.0, 2: "start"}]
     assert list(outcomes) == [0, 1, 2, 3]
@@ -84,6 +87,24 @@ def test_where_the_best_collapse_the_others_go_on():
 
 def test_an_interrupted_race_ends_the_fit():
     heats = {0: run_of(-3.0), 1: run_of(-1.0, interrupted=True)}
-    outcomes, finished = restarts.race({0: 0, 1: 0, 2: 0}, lambda _: heats, lambda _: pytest.fail("no finals"))
+    starts = dict.fromkeys(range(3), 0)
+    outcomes, finished = restarts.race(starts, ONE_HEAT, lambda _, n: heats, lambda _: pytest.fail("no finals"))
     assert outcomes == finished == heats
     assert restarts.best_run(list(finished.values())).interrupted
+
+
+def test_heats_halve_the_field_and_one_of_equals_goes_on():
+    seen = []
+    bounds = {0: -4.0, 1: -1.0, 2: -1.0 - 1e-9, 3: -3.0, 4: -2.0, 5: -9.0, 6: -8.0, 7: -7.0}
+
+    def heat(starts, iterations):
+        seen.append((sorted(starts), iterations))
+        return {i: run_of(bounds[i]) for i in starts}
+
+    heats = (restarts.Heat(5, 1 / 2), restarts.Heat(10, 1 / 4))
+    starts = dict.fromkeys(range(8), "start")
+    outcomes, finals = restarts.race(starts, heats, heat, lambda starts: {i: run_of(0.0) for i in starts})
+    # Start 2 is where start 1 is, so that four others go on.
+    assert seen == [(list(range(8)), 5), ([0, 1, 3, 4], 10)]
+    assert sorted(finals) == [1, 4]
+    assert [outcomes[i].lower_bound for i in range(8)] == [-4, 0, -1 - 1e-9, -3, 0, -9, -8, -7]

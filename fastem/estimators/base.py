@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastem import criteria
 from fastem.acceleration import ACCELERATIONS
 from fastem.data.arrays import as_weights, is_plain
+from fastem.degeneracy import DegenerateComponentWarning, told
 from fastem.em import STOPPING_RULES
 from fastem.engines import ENGINES, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
@@ -65,6 +66,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         "on_interrupt": [StrOptions({"raise", "keep"})],
         "accelerate": [StrOptions(set(ACCELERATIONS)), None],
         "stopping": [StrOptions(set(STOPPING_RULES))],
+        "strict": ["boolean"],
+        "split_merge": [Interval(Integral, 0, None, closed="left")],
     }
 
     @abstractmethod
@@ -106,7 +109,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ValueError
             If the data hold NaN or infinity, have too few rows, or a parameter is not as documented.
         DegenerateComponentError
-            (a ValueError) If a component collapses onto too few distinct rows.
+            (a ValueError) If ``strict`` and a component collapses, or no row is left to it.
         """
         self._fit(X, sample_weight)
         return self
@@ -141,7 +144,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
             self.verbose_interval,
             self.max_iter,
             self.tol,
-            n_init=self.n_init if start is None else 1,
+            # Of a panel's starts it is not known beforehand which will run in full.
+            n_init=self.n_init if start is None and self.init_params != "auto" else 1,
             heading=self._runner(X.shape) if self.verbose > 1 else "",
         )
         with progress:
@@ -163,6 +167,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 previous=self.lower_bound_ if goes_on else -np.inf,
                 accelerate=self.accelerate,
                 stopping=self.stopping,
+                split_merge=self.split_merge,
+                strict=self.strict,
             )
         self._set_result(result, X.dtype)
         if not self.converged_ and not result.run.interrupted and self.max_iter > 0:
@@ -172,6 +178,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+        if result.diagnostics:
+            warnings.warn(told(result.diagnostics), DegenerateComponentWarning, stacklevel=3)
         return X
 
     def _validate_params(self) -> None:
@@ -204,8 +212,10 @@ class BaseMixture(DensityMixin, BaseEstimator):
         self.lower_bound_ = run.lower_bound
         self.lower_bounds_ = run.history.lower_bound.tolist()
         self.init_lower_bounds_ = list(result.lower_bounds)
+        self.init_methods_ = list(result.start_methods)
         self.history_ = vars(run.history)
         self.engine_ = result.engine
+        self.diagnostics_ = list(result.diagnostics)
 
     # What the fitted model computes.
 

@@ -17,12 +17,16 @@ from fastem.families.covariance_structures import COVARIANCE_TYPES, storage_of
 from fastem.fitting import FitResult
 from fastem.mixture import Mixture
 
+# Fitted attributes that scikit-learn's model has not.
+_NOT_OF_SKLEARN = ("history_", "engine_", "init_lower_bounds_", "init_methods_", "reg_covar_", "diagnostics_")
+
 
 class GaussianMixture(BaseMixture):
     """Mixture of Gaussians, fitted by expectation-maximization on compiled kernels.
 
     Parameters, methods and fitted attributes are those of ``sklearn.mixture.GaussianMixture``, with the same meaning;
-    code that imports it from there runs unchanged. The last six parameters are additions.
+    code that imports it from there runs unchanged. The last seven parameters are additions, and so is the default of
+    ``init_params``.
 
     Parameters
     ----------
@@ -42,12 +46,17 @@ class GaussianMixture(BaseMixture):
         any units of the features.
     max_iter : int, default=100
     n_init : int, default=1
-        Number of starts; the fit of the highest likelihood is kept. Where the rows are many (at least 40,000, and 10
-        for each free parameter), the starts first race: each runs 10 iterations on a random sample of the rows, and
-        the best third, at least one, goes on with all of them.
-    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
-        How starting values are found: from k-means' clusters (on a random sample of 50,000 rows where there are more),
-        from rows that k-means++ picks, from random responsibilities, or from random rows.
+        Number of starts, or with ``init_params="auto"`` of panels of starts; the fit of the highest likelihood is kept.
+        Where the rows are many (at least 40,000, and 10 for each free parameter), the starts of the other methods race
+        too: each runs 10 iterations on a random sample of the rows, and the best third, at least one, goes on with all
+        of them.
+    init_params : {"auto", "kmeans", "k-means++", "random", "random_from_data"}, default="auto"
+        How starting values are found. "auto" makes starts by several methods, which do not depend on the units or the
+        rotation of the features, lets them race on a sample of the rows, and goes on from the best: model-based
+        agglomerative clustering, k-means, seeds where the density falls short, and random rows
+        (:mod:`fastem.init.candidates`). The others are scikit-learn's: from k-means' clusters (on a random sample of
+        50,000 rows where there are more), from rows that k-means++ picks, from random responsibilities, or from random
+        rows.
     weights_init, means_init, precisions_init : array-like, optional
         Starting values, in the shapes of ``weights_``, ``means_`` and ``precisions_``. With all three given no start
         is searched.
@@ -75,6 +84,13 @@ class GaussianMixture(BaseMixture):
     stopping : {"change", "aitken"}, default="change"
         What ``tol`` bounds: the change by an EM step, or the distance to the limit that is estimated for the mean
         log-likelihood, of which slow steps may still be far.
+    split_merge : int, default=0
+        Rounds of moves out of a local optimum, after the best fit: two components that overlap become one, one that
+        fits badly becomes two, and EM goes on from there (:mod:`fastem.split_merge`). A round is kept only if the
+        likelihood rises, and the first that does not is the last.
+    strict : bool, default=False
+        Whether a degenerate component is an error. Otherwise the fit ends with a model and a
+        :class:`fastem.DegenerateComponentWarning`, and ``diagnostics_`` says what is wrong.
 
     Attributes
     ----------
@@ -97,11 +113,15 @@ class GaussianMixture(BaseMixture):
     init_lower_bounds_ : list of float
         What each of the starts reached: the mean log-likelihood of all rows, or of the sample where the start went no
         further than the race; -inf where a component collapsed.
+    init_methods_ : list of str
+        How each of the starts was found; "given" where the starting values were given.
     history_ : dict of ndarray
         ``lower_bound``, ``weights``, ``seconds`` and ``limit`` by iteration; ``limit`` is the estimate of where
         ``lower_bound`` is heading, NaN where there is none.
     engine_ : str
         The engine that ran.
+    diagnostics_ : list of fastem.degeneracy.Diagnosis
+        Components that collapsed or that no row is left to, with the iteration; empty where all is well.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only where ``X`` has feature names that are all strings.
@@ -118,10 +138,10 @@ class GaussianMixture(BaseMixture):
     >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
     >>> model = GaussianMixture(n_components=2, random_state=0).fit(X)
     >>> model.means_.round(6)
-    array([[10.,  2.],
-           [ 1.,  2.]])
+    array([[ 1.,  2.],
+           [10.,  2.]])
     >>> model.predict([[0, 0], [12, 3]])
-    array([1, 0])
+    array([0, 1])
     """
 
     family_name = "gaussian"
@@ -144,7 +164,7 @@ class GaussianMixture(BaseMixture):
         reg_covar: Any = 1e-6,
         max_iter: int = 100,
         n_init: int = 1,
-        init_params: str = "kmeans",
+        init_params: str = "auto",
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
@@ -158,6 +178,8 @@ class GaussianMixture(BaseMixture):
         on_interrupt: str = "raise",
         accelerate: str | None = None,
         stopping: str = "change",
+        split_merge: int = 0,
+        strict: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -179,6 +201,8 @@ class GaussianMixture(BaseMixture):
         self.on_interrupt = on_interrupt
         self.accelerate = accelerate
         self.stopping = stopping
+        self.split_merge = split_merge
+        self.strict = strict
 
     @classmethod
     def from_parameters(
@@ -246,9 +270,11 @@ class GaussianMixture(BaseMixture):
         options["covariance_type"] = storage_of(self.covariance_type).name
         if not isinstance(self.reg_covar, Real):
             options["reg_covar"] = float(np.min(getattr(self, "reg_covar_", 1e-6)))
+        if options["init_params"] == "auto":
+            options["init_params"] = "kmeans"
         model = SklearnGaussianMixture(**options)
         for name, value in vars(self).items():
-            if name.endswith("_") and name not in ("history_", "engine_", "init_lower_bounds_", "reg_covar_"):
+            if name.endswith("_") and name not in _NOT_OF_SKLEARN:
                 setattr(model, name, value)
         return model
 

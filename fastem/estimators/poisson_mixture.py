@@ -19,12 +19,14 @@ class PoissonMixture(BaseMixture):
     Parameters
     ----------
     n_components : int, default=1
-    tol, max_iter, n_init, init_params, random_state, warm_start, verbose, verbose_interval
+    tol, max_iter, n_init, random_state, warm_start, verbose, verbose_interval
         As in :class:`GaussianMixture`.
+    init_params : {"kmeans", "auto", "k-means++", "random", "random_from_data"}, default="kmeans"
+        As in :class:`GaussianMixture`, but "auto" is "kmeans".
     weights_init : array-like of shape (n_components,), optional
     rates_init : array-like of shape (n_components, n_features), optional
         Starting rates; with weights and rates given no start is searched.
-    engine, n_threads, callbacks, on_interrupt, accelerate, stopping
+    engine, n_threads, callbacks, on_interrupt, accelerate, stopping, split_merge, strict
         As in :class:`GaussianMixture`.
 
     Attributes
@@ -34,7 +36,7 @@ class PoissonMixture(BaseMixture):
         Expected counts.
     means_ : ndarray of shape (n_components, n_features)
         The same as ``rates_``: a Poisson variable's mean.
-    converged_, n_iter_, lower_bound_, lower_bounds_, init_lower_bounds_, history_, engine_
+    converged_, n_iter_, lower_bound_, lower_bounds_, init_lower_bounds_, init_methods_, history_, engine_
         As in :class:`GaussianMixture`.
 
     References
@@ -79,6 +81,8 @@ class PoissonMixture(BaseMixture):
         on_interrupt: str = "raise",
         accelerate: str | None = None,
         stopping: str = "change",
+        split_merge: int = 0,
+        strict: bool = False,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
@@ -97,6 +101,8 @@ class PoissonMixture(BaseMixture):
         self.on_interrupt = on_interrupt
         self.accelerate = accelerate
         self.stopping = stopping
+        self.split_merge = split_merge
+        self.strict = strict
 
     @classmethod
     def from_parameters(cls, weights: Any, rates: Any, **options: Any) -> PoissonMixture:

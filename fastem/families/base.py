@@ -22,7 +22,17 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 class DegenerateComponentError(ValueError):
-    """A component's parameters are no longer those of a distribution."""
+    """A component's parameters are no longer those of a distribution.
+
+    Attributes
+    ----------
+    component : int or None
+        None where it is all of them, or not known.
+    """
+
+    def __init__(self, message: str, component: int | None = None) -> None:
+        super().__init__(message)
+        self.component = component
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +90,14 @@ class Family(ABC, Generic[P]):
     @abstractmethod
     def update(self, stats: Stats) -> P:
         """M-step: the parameters that maximise the expected log-likelihood."""
+
+    def held_up(self, stats: Stats) -> P | None:
+        """M-step for statistics of which ``update`` makes no distribution: with more regularisation, if that helps."""
+        return None
+
+    def collapsed_components(self, params: P) -> np.ndarray:
+        """Whether each component stands on rows that agree, and is held up by regularisation alone."""
+        return np.zeros(len(params.weights), dtype=bool)
 
     @abstractmethod
     def log_density(self, X: np.ndarray, params: P) -> np.ndarray:

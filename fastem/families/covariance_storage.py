@@ -153,12 +153,16 @@ class _Matrices(Storage):
                     "the features, or use float64."
                 )
             if not _has_factor(covariance):
-                raise DegenerateComponentError(_collapse(whose, reg_covar))
+                raise DegenerateComponentError(_collapse(whose, reg_covar), self._number(k))
         raise DegenerateComponentError(_collapse("a component", reg_covar))
 
     @abstractmethod
+    def _number(self, k: int) -> int | None:
+        """Which component the ``k``-th matrix is of; None for all."""
+
     def _whose(self, k: int) -> str:
-        """Whose the ``k``-th matrix is."""
+        number = self._number(k)
+        return "all components" if number is None else f"component {number}"
 
     @abstractmethod
     def _scale_share(self, like: GaussianParams) -> Any:
@@ -240,8 +244,8 @@ class Full(_Matrices):
     def sample(self, params: GaussianParams, component: int, n_samples: int, rng: Any) -> np.ndarray:
         return rng.multivariate_normal(params.means[component], params.covariances[component], n_samples)
 
-    def _whose(self, k: int) -> str:
-        return f"component {k}"
+    def _number(self, k: int) -> int:
+        return k
 
     def _scale_share(self, like: GaussianParams) -> np.ndarray:
         return np.sqrt(like.weights)[:, None]
@@ -301,8 +305,8 @@ class Tied(_Matrices):
     def sample(self, params: GaussianParams, component: int, n_samples: int, rng: Any) -> np.ndarray:
         return rng.multivariate_normal(params.means[component], params.covariances, n_samples)
 
-    def _whose(self, k: int) -> str:
-        return "all components"
+    def _number(self, k: int) -> None:
+        return None
 
     def _scale_share(self, like: GaussianParams) -> float:
         return 1.0
@@ -321,7 +325,7 @@ class _Variances(Storage):
     def factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         bad = np.flatnonzero(~(covariances.reshape(len(covariances), -1) > 0).all(axis=1))
         if bad.size:
-            raise DegenerateComponentError(_collapse(f"component {bad[0]}", reg_covar))
+            raise DegenerateComponentError(_collapse(f"component {bad[0]}", reg_covar), int(bad[0]))
         return 1 / np.sqrt(covariances)
 
     def inverse(self, matrices: np.ndarray) -> np.ndarray:

@@ -25,8 +25,11 @@ _LOG_2PI = float(np.log(2 * np.pi))
 _SQRT_HALF = 0.5**0.5
 # Of a feature's variance over all rows: what reg_covar="auto" adds to its variance in a component.
 _RELATIVE_RIDGE = 1e-6
+# The same, for covariances that are singular with the ridge that they have.
+_LARGER_RIDGES = (1e-6, 1e-4, 1e-2)
 # A variance is that of reg_covar alone, and the mixture's far more.
 _ALONE, _FAR_MORE = 1.001, 100.0
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Gaussian(Family[GaussianParams]):
     def scaled_to(self, variances: Callable[[], np.ndarray]) -> Gaussian:
         if self.reg_covar != "auto":
             return self
-        return replace(self, reg_covar=tuple(_RELATIVE_RIDGE * variances()))
+        return replace(self, reg_covar=tuple(_RELATIVE_RIDGE * _or_one(variances())))
 
     def check_data(self, X: np.ndarray) -> None:
         if isinstance(self.reg_covar, tuple) and len(self.reg_covar) != X.shape[1]:
@@ -119,13 +122,29 @@ class Gaussian(Family[GaussianParams]):
 
     def collapsed_components(self, params: GaussianParams) -> np.ndarray:
         """Whether a component's variance in some direction is ``reg_covar`` alone, and the mixture's far more."""
-        variances, directions = np.linalg.eigh(self.full_covariances(params))
+        # Precisions are at most the sum of their traces: most mixtures are told to be sound by one sum.
+        precision = np.square(params.precisions_cholesky).sum()
+        if precision * params.means.shape[1] * np.max(self.ridge) * _ALONE < 1:
+            return np.zeros(len(params.weights), dtype=bool)
+        covariances = self.full_covariances(params)
+        variances, directions = np.linalg.eigh(covariances)
         offset = params.means - params.weights @ params.means
-        within = np.tensordot(params.weights, self.full_covariances(params), axes=1)
-        total = within + (params.weights[:, None] * offset).T @ offset
+        total = np.tensordot(params.weights, covariances, axes=1) + (params.weights[:, None] * offset).T @ offset
         overall = (directions * (total @ directions)).sum(axis=1)
         ridge = np.broadcast_to(self.storage.least_variances(self.ridge), offset.shape[1:]) @ directions**2
         return np.any((variances <= _ALONE * ridge) & (overall > _FAR_MORE * ridge), axis=1)
+
+    def held_up(self, stats: Stats) -> GaussianParams | None:
+        """The M-step with as small a ``reg_covar`` as it can have, of shares of the variances of all rows."""
+        variances = _variances_of_all(stats)
+        if not np.isfinite(variances).all():
+            return None
+        for share in _LARGER_RIDGES:
+            try:
+                return replace(self, reg_covar=tuple(np.maximum(self.ridge, share * variances))).update(stats)
+            except DegenerateComponentError:
+                continue
+        return None
 
     def check_params(self, params: GaussianParams) -> None:
         super().check_params(params)
@@ -218,6 +237,20 @@ class Gaussian(Family[GaussianParams]):
 
     def sample(self, params: GaussianParams, component: int, n_samples: int, rng: Any) -> np.ndarray:
         return self.storage.sample(params, component, n_samples, rng)
+
+
+def _or_one(variances: np.ndarray) -> np.ndarray:
+    """Variances; of a constant feature, which has no scale of its own, 1."""
+    return np.where(variances > 0, variances, 1.0)
+
+
+def _variances_of_all(stats: Stats) -> np.ndarray:
+    """Variance of each feature over all rows, whatever their component."""
+    every = stats if stats.shared is None else stats.shared
+    centre = every.mass @ (every.origin + every.first / np.maximum(every.mass, _TINY)[:, None]) / every.mass.sum()
+    second = every.recenter(np.broadcast_to(centre, every.origin.shape)).second
+    by_feature = np.diagonal(second, axis1=1, axis2=2) if every.moments == "full" else second
+    return _or_one(np.maximum(by_feature.sum(axis=0) / every.mass.sum(), 0.0))
 
 
 def _log(weights: np.ndarray) -> np.ndarray:

@@ -1,5 +1,18 @@
 """Starting values."""
 
-from fastem.init.starts import START_METHODS, start_params
+from fastem.init.starts import START_METHODS, Start, attempt, find_starts, params_of, searches, start_params
+from fastem.init.tree import MergeTree, merge_tree
+from fastem.init.whitening import whitened
 
-__all__ = ["START_METHODS", "start_params"]
+__all__ = [
+    "START_METHODS",
+    "MergeTree",
+    "Start",
+    "attempt",
+    "find_starts",
+    "merge_tree",
+    "params_of",
+    "searches",
+    "start_params",
+    "whitened",
+]

@@ -14,7 +14,7 @@ from fastem.stats import Moments, Stats
 
 # Precision of the spheres over that of the data: a row whose squared distances to two centres differ by 1e-10 of the
 # variance belongs to one of them alone.
-_SHARPNESS = 1e12
+SHARPNESS = 1e12
 # Head start of a centre over the next in log-density, so that a row at equal distances goes to the first.
 _PRECEDENCE = 100.0
 # Lloyd's iterations end as scikit-learn's do.
@@ -93,7 +93,7 @@ def kmeans(
     variance = float(np.vdot(centred, centred)) / X.size
     weights = np.full(n_clusters, 1 / n_clusters)
     means = X[seed_rows(centred, n_clusters, rng, sample_weight)]
-    centres = Centres(weights, means, _SHARPNESS / variance if variance > 0 else 1.0)
+    centres = Centres(weights, means, SHARPNESS / variance if variance > 0 else 1.0)
     return lloyd(X, centres, engine, sample_weight, n_threads)
 
 
@@ -112,7 +112,7 @@ def lloyd(
     Lloyd (1982), Least squares quantization in PCM.
     """
     clusters = Clusters()
-    tol = _TOL * _SHARPNESS / centres.precision
+    tol = _TOL * SHARPNESS / centres.precision
     for _ in range(max_iter):
         stats = engine.accumulate(clusters, X, centres, sample_weight=sample_weight, n_threads=n_threads)
         if stats.mass.all():

@@ -1,20 +1,23 @@
-"""Starting values by scikit-learn's names: rows or responsibilities, and the M-step that makes parameters of them."""
+"""Starting values: partitions, rows or responsibilities, and the M-step that makes parameters of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastem.data.arrays import rough_centre, sample_rows
 from fastem.engines.base import Engine
-from fastem.families.base import Family, Params, component_means
+from fastem.families.base import DegenerateComponentError, Family, Params, component_means
+from fastem.init.candidates import Candidate, panels
 from fastem.init.kmeans import Clusters, column_means, kmeans, lloyd, seed_rows
 from fastem.stats import Stats
 
-START_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
+T = TypeVar("T")
+
+START_METHODS = ("auto", "kmeans", "k-means++", "random", "random_from_data")
 
 # k-means on more rows than these finds the same centres, only later.
 _KMEANS_ROWS = 50_000
@@ -23,6 +26,149 @@ _COARSE_ROWS = 10_000
 _FINE_ITERATIONS = 3
 # Values of random responsibilities drawn at a time; the stream of numbers is that of one draw.
 _RANDOM_VALUES = 2**17
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run may begin.
+
+    Attributes
+    ----------
+    method : str
+        How it was found.
+    params : Params or DegenerateComponentError
+        Parameters, or the collapse that making them ended in.
+    """
+
+    method: str
+    params: Params | DegenerateComponentError
+
+
+def find_starts(
+    family: Family[Any],
+    X: np.ndarray,
+    sample_weight: np.ndarray | None,
+    n_components: int,
+    method: str,
+    n_init: int,
+    rng: np.random.RandomState,
+    engine: Engine,
+    n_threads: int | None = None,
+    amend: Callable[[Any], Any] | None = None,
+) -> list[Start]:
+    """Starts by one of scikit-learn's methods, ``n_init`` of them, or by ``"auto"``, ``n_init`` panels.
+
+    A panel is a start by each of several methods (:func:`fastem.init.candidates.panels`), on the rows of ``X``, which
+    should be a sample where the rows are many.
+
+    Parameters
+    ----------
+    amend : callable, optional
+        Applied to the parameters of each start.
+    """
+    if method not in START_METHODS:
+        raise ValueError(f"the start must be one of {START_METHODS} or given parameters, but got {method!r}")
+    changed = amend if amend is not None else lambda params: params
+    if method == "auto" and not searches(family, n_components):
+        method = "kmeans"
+    if method != "auto":
+
+        def of_method() -> Params:
+            return changed(start_params(family, X, n_components, method, rng, engine, sample_weight, n_threads))
+
+        return [Start(method, attempt(of_method)) for _ in range(n_init)]
+    if len(X) < n_components:
+        raise ValueError(
+            f"{n_components} components need at least as many rows of positive weight, but there are {len(X)}; use "
+            "fewer components or more rows"
+        )
+    rows = np.ascontiguousarray(X, dtype=np.float64)
+    starts = []
+    for found in panels(rows, n_components, n_init, rng, engine, sample_weight, n_threads):
+        weight = None if sample_weight is None else sample_weight[found.rows]
+
+        def of_labels(found: Candidate = found, weight: np.ndarray | None = weight) -> Params:
+            part = rows if len(found.rows) == len(rows) else rows[found.rows]
+            responsibilities = np.zeros((len(part), n_components))
+            responsibilities[np.arange(len(part)), found.labels] = 1
+            return changed(params_of(family, part, responsibilities, engine, weight, n_threads))
+
+        starts.append(Start(found.method, attempt(of_labels)))
+    return starts
+
+
+def searches(family: Family[Any], n_components: int) -> bool:
+    """Whether ``"auto"`` tries several methods, which all look for clusters with covariances; else it is "kmeans"."""
+    return n_components > 1 and (family.moments != "first" or family.shared_moments is not None)
+
+
+def attempt(make: Callable[[], T]) -> T | DegenerateComponentError:
+    """What ``make`` returns, or the collapse that it ended in."""
+    try:
+        return make()
+    except DegenerateComponentError as error:
+        return error
+
+
+def params_of(
+    family: Family[Any],
+    rows: np.ndarray,
+    responsibilities: np.ndarray,
+    engine: Engine,
+    sample_weight: np.ndarray | None = None,
+    n_threads: int | None = None,
+) -> Params:
+    """The M-step of given responsibilities (n_rows, n_components), which holds also where a component has few rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), float64
+
+    Raises
+    ------
+    DegenerateComponentError
+        If features are constant or collinear within all components.
+    """
+    weight = np.ones(len(rows)) if sample_weight is None else sample_weight
+    masses = weight @ responsibilities
+    sums = (responsibilities.T * weight) @ (rows - rows[0])
+    means = rows[0] + sums / np.where(masses > 0, masses, 1)[:, None]
+    stats = engine.accumulate_given(
+        family.moments, rows, responsibilities, means, sample_weight=sample_weight, n_threads=n_threads
+    )
+    steadied = _steadied(stats, len(rows))
+    return _m_step(family, _with_shared(family, steadied, rows, engine, sample_weight, n_threads))
+
+
+def _m_step(family: Family[Any], stats: Stats) -> Params:
+    """Parameters to start from, also of clusters that have no covariance of their own."""
+    try:
+        return family.update(stats)
+    except DegenerateComponentError:
+        params = family.held_up(stats)
+        if params is None:
+            raise
+        return params
+
+
+def _steadied(stats: Stats, n_rows: int) -> Stats:
+    """``stats`` about the clusters' means, with the scatter within all clusters added to each as D + 1 rows.
+
+    A cluster of few rows has no covariance of its own, or one that would keep all other rows out.
+
+    References
+    ----------
+    Fraley & Raftery (2007), Bayesian regularization for normal mixture estimation and model-based clustering: a prior
+    of this form, there with the covariance of all rows.
+    """
+    if stats.moments == "first":
+        return stats
+    n_features = stats.origin.shape[1]
+    mass = (n_features + 1) * stats.weight / n_rows
+    S = stats.S.copy()
+    S[:, 1 + n_features :] += mass * (S[:, 1 + n_features :].sum(axis=0) / stats.weight)
+    S[:, 0] += mass
+    return replace(stats, S=S, weight=float(S[:, 0].sum()))
 
 
 def start_params(
@@ -43,8 +189,6 @@ def start_params(
         As scikit-learn's ``init_params``: components from the clusters of k-means, from single rows chosen by
         k-means++ or at random, or from random responsibilities of all rows.
     """
-    if method not in START_METHODS:
-        raise ValueError(f"the start must be one of {START_METHODS} or given parameters, but got {method!r}")
     if method == "random":
         stats = _random_responsibilities(family, X, n_components, rng, engine, sample_weight, n_threads)
     elif method == "kmeans":
@@ -63,7 +207,7 @@ def start_params(
         rows = np.ascontiguousarray(_chosen_rows(X, n_components, method, rng, sample_weight), dtype=np.float64)
         stats = engine.accumulate_given(family.moments, rows, np.eye(n_components), rows, n_threads=n_threads)
         stats = _with_shared(family, stats, rows, engine)
-    return family.update(stats)
+    return _m_step(family, stats)
 
 
 def _with_shared(

@@ -14,7 +14,7 @@ from fastem.data.arrays import as_weights
 from fastem.em import OnInterrupt
 from fastem.engines import pass_work
 from fastem.families.base import DegenerateComponentError
-from fastem.restarts import attempt
+from fastem.init import attempt
 from fastem.selection.fits import Fits
 from fastem.selection.neighbours import Components
 from fastem.selection.workers import Workers

@@ -16,7 +16,7 @@ from fastem.families import Gaussian, GaussianParams, Params
 from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult, Passes, fit
 from fastem.mixture import Mixture
-from fastem.restarts import RACE_ITERATIONS, race_rows
+from fastem.restarts import RESTARTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,9 @@ class Fits:
         reached: list[FitResult] = []
         for start in starts:
             try:
-                reached.append(self._fit(family, len(start.weights), start, tol=0.0, max_iter=RACE_ITERATIONS))
+                reached.append(
+                    self._fit(family, len(start.weights), start, tol=0.0, max_iter=RESTARTS.heats[0].max_iter)
+                )
             except DegenerateComponentError:
                 continue
         reached.sort(key=lambda result: result.run.lower_bound, reverse=True)
@@ -89,7 +91,7 @@ class Fits:
 
     def heat(self, n_parameters: int, rng: np.random.RandomState) -> Fits:
         """The same fits to a random sample of the rows, large enough for a model of so many parameters."""
-        n_rows = race_rows(n_parameters)
+        n_rows = RESTARTS.n_rows(n_parameters)
         if len(self.X) < 2 * n_rows:
             return self
         X, weight = sample_rows(self.X, self.sample_weight, n_rows, rng)
@@ -119,5 +121,6 @@ class Fits:
             n_threads=self.n_threads,
             accelerate=self.accelerate,
             stopping=self.stopping,
+            strict=True,
             **options,
         )

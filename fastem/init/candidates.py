@@ -1,0 +1,165 @@
+"""Partitions of a sample of the rows to start from, by different ideas of what a cluster is.
+
+All work on whitened rows, so that they do not depend on the units of the features. What one idea misses another finds:
+the caller lets them race.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from fastem.engines.base import Engine
+from fastem.init.kmeans import SHARPNESS, Centres, Clusters, kmeans
+from fastem.init.tree import merge_tree
+from fastem.init.whitening import unit_within, whitened
+
+Method = Literal["tree", "kmeans", "adaptive", "random_from_data"]
+#: The methods of a panel, in the order in which they are tried.
+METHODS: tuple[str, ...] = get_args(Method)
+
+# Rows of a tree, whose cost goes with their square: so many, or so many a cluster and direction, but not more.
+_TREE_ROWS = 700
+_TREE_ROWS_A_DIRECTION = 5
+_MOST_TREE_ROWS = 2000
+# Cells that Ward's criterion leaves of them: so many, or so many a cluster, but not smaller.
+_CELLS = 80
+_CELLS_A_CLUSTER = 10
+_CELL_ROWS = 3
+# Trees of a panel. Of few rows the likelihood has many optima, and a tree costs little: of iris' 150 rows
+# one tree in six leads to the best. So many rows all trees together.
+_MOST_TREES = 6
+_ROWS_OF_TREES = 1000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A partition.
+
+    Attributes
+    ----------
+    method : str
+    rows : ndarray of shape (n_rows,), intp
+        Numbers of the rows of the sample that it is a partition of.
+    labels : ndarray of shape (n_rows,), intp
+    """
+
+    method: Method
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+def panels(
+    rows: np.ndarray,
+    n_clusters: int,
+    n_panels: int,
+    rng: np.random.RandomState,
+    engine: Engine,
+    sample_weight: np.ndarray | None = None,
+    n_threads: int | None = None,
+) -> Iterator[Candidate]:
+    """Candidates of each method in turn, ``n_panels`` times.
+
+    The first panel looks at whitened rows. The further ones look at them in the metric of the covariance within small
+    clusters, which another tree of other rows gives each time. So do further trees of the same panel, which there are
+    where the first sees less than half of the rows, or the rows are few.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), float64
+    sample_weight : ndarray of shape (n_rows,), optional
+        Positive.
+    """
+    n_rows = len(rows)
+    every = np.arange(n_rows)
+    weight = np.ones(n_rows) if sample_weight is None else sample_weight
+    coordinates = within = whitened(rows, sample_weight)
+    most = max(_TREE_ROWS, _TREE_ROWS_A_DIRECTION * n_clusters * coordinates.shape[1])
+    most = min(n_rows, max(n_clusters, min(most, _MOST_TREE_ROWS)))
+    n_cells = max(min(max(_CELLS, _CELLS_A_CLUSTER * n_clusters), most // _CELL_ROWS), 2 * n_clusters)
+    n_trees = 2 if 2 * most < n_rows else max(1, min(_MOST_TREES, _ROWS_OF_TREES // n_rows))
+    for panel in range(n_panels):
+        for number in range(panel * n_trees, (panel + 1) * n_trees):
+            # Other rows than those of the trees before, also where one tree can have them all.
+            size = most if number == 0 else min(most, max(n_clusters, 3 * n_rows // 4))
+            some = every if size == n_rows else np.sort(rng.choice(n_rows, size, replace=False))
+            tree = merge_tree(within[some], weight[some], n_cells)
+            yield Candidate("tree", some, tree.partition(n_clusters))
+            within = unit_within(within, tree.within)
+        centres = kmeans(coordinates, n_clusters, rng, engine, sample_weight, n_threads)
+        yield Candidate("kmeans", every, _labels(coordinates, centres.means, engine, n_threads))
+        yield Candidate("adaptive", every, adaptive_labels(within, n_clusters, rng, weight))
+        chosen = rng.choice(n_rows, n_clusters, replace=False, p=weight / weight.sum())
+        yield Candidate("random_from_data", every, _labels(coordinates, coordinates[chosen], engine, n_threads))
+        coordinates = within
+
+
+def _labels(rows: np.ndarray, means: np.ndarray, engine: Engine, n_threads: int | None) -> np.ndarray:
+    """Of each row the nearest mean."""
+    centres = Centres(np.full(len(means), 1 / len(means)), means, SHARPNESS)
+    return engine.evaluate(Clusters(), rows, centres, ("labels",), n_threads=n_threads).labels
+
+
+def adaptive_labels(
+    rows: np.ndarray, n_clusters: int, rng: np.random.RandomState, sample_weight: np.ndarray
+) -> np.ndarray:
+    """Clusters around rows that are drawn where the Gaussian clusters so far explain least.
+
+    A row's chance is its weight times what its log-density, in its own cluster, falls short of the largest one. The new
+    cluster takes the rows that are nearer to it than to the centre that they have.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_directions)
+        Of about unit variance.
+    sample_weight : ndarray of shape (n_rows,)
+
+    References
+    ----------
+    Bloemer & Bujna (2016), Adaptive seeding for Gaussian mixture models: the adaptive method for mixtures, which takes
+    the density for what k-means++ takes the distance.
+    """
+    labels = np.zeros(len(rows), dtype=np.intp)
+    squares = _squares(rows, _drawn(sample_weight, rng))
+    scale = sample_weight @ squares / sample_weight.sum() / rows.shape[1] or 1.0
+    shortfall = np.empty(len(rows))
+    changed = np.ones(1, dtype=bool)
+    for k in range(1, n_clusters):
+        for cluster in np.flatnonzero(changed):
+            here = labels == cluster
+            shortfall[here] = _minus_log_density(rows[here], sample_weight[here], scale)
+        new = _squares(rows, _drawn((shortfall - shortfall.min()) * sample_weight, rng))
+        nearer = new < squares
+        changed = np.bincount(labels[nearer], minlength=k + 1) > 0
+        changed[k] = True
+        labels[nearer] = k
+        squares = np.minimum(squares, new)
+    return labels
+
+
+def _squares(rows: np.ndarray, chosen: int) -> np.ndarray:
+    return np.square(rows - rows[chosen]).sum(axis=1)
+
+
+def _drawn(chances: np.ndarray, rng: np.random.RandomState) -> int:
+    summed = chances.cumsum()
+    found = summed.searchsorted(rng.random_sample() * summed[-1], side="right")
+    # Where all chances are 0, or by rounding, none is found.
+    return min(int(found), len(chances) - 1)
+
+
+def _minus_log_density(rows: np.ndarray, weight: np.ndarray, scale: float) -> np.ndarray:
+    """Twice the negative log-density of rows under the weighted Gaussian that they make, up to a constant."""
+    if len(rows) == 0:
+        return np.empty(0)
+    mass, n_directions = weight.sum(), rows.shape[1]
+    apart = rows - weight @ rows / mass
+    # A sphere of as many rows as there are directions, and one, where a cluster has too few for a covariance.
+    prior_mass = (n_directions + 1) * mass / len(rows)
+    covariance = ((weight * apart.T) @ apart + prior_mass * scale * np.eye(n_directions)) / (mass + prior_mass)
+    factor = np.linalg.cholesky(covariance)
+    squares = np.square(np.linalg.solve(factor, apart.T)).sum(axis=0)
+    return squares + 2 * np.log(np.diagonal(factor)).sum() - 2 * np.log(mass)

@@ -1,0 +1,209 @@
+"""Model-based agglomerative clustering: one tree of merges, and of it a partition for every number of clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# Clusters that Ward's criterion leaves for the Gaussian one; fewer where a determinant of so many features costs more.
+_CELLS = 80
+_CELL_WORK = 1.5e8
+# Clusters that may merge at first: those among so many nearest ones. A merged cluster has the neighbours of both.
+_NEIGHBOURS = 12
+# Variance of a cluster in whitened coordinates that is as good as none.
+_FLOOR = 1e-8
+
+
+@dataclass(frozen=True)
+class MergeTree:
+    """The merges of rows into one cluster, first to last.
+
+    Attributes
+    ----------
+    merges : ndarray of shape (n_rows - 1, 2), intp
+        The two nodes of each merge. Nodes are numbered as in SciPy: rows from 0, then the clusters in order of merging.
+    n_cells : int
+        Number of clusters up to which Ward's criterion merged.
+    within : ndarray of shape (n_directions, n_directions)
+        Covariance within these clusters.
+    """
+
+    merges: np.ndarray = field(repr=False)
+    n_cells: int
+    within: np.ndarray = field(repr=False)
+
+    def partition(self, n_clusters: int) -> np.ndarray:
+        """Labels 0 ... n_clusters - 1 of the rows where so many clusters are left."""
+        return cut(self.merges, n_clusters)
+
+
+def merge_tree(rows: np.ndarray, sample_weight: np.ndarray | None = None, n_cells: int = _CELLS) -> MergeTree:
+    """Tree of the merges that cost the least classification likelihood of Gaussian clusters.
+
+    A cluster of mass ``n`` and scatter ``W`` counts as ``n log |(W + m V) / (n + m)|``. The covariance ``V`` within
+    small clusters, taken ``m`` times, stands in where a cluster has too few rows for a covariance of its own. The first
+    merges, down to some ten clusters, are by Ward's criterion.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_directions)
+        Whitened (:func:`fastem.init.whitening.whitened`). The cost grows with the square of their number: a thousand
+        take some hundredths of a second.
+    sample_weight : ndarray of shape (n_rows,), optional
+    n_cells : int
+        Clusters that Ward's criterion leaves, several times as many as are looked for. Of many features, fewer.
+
+    References
+    ----------
+    Banfield & Raftery (1993), Model-based Gaussian and non-Gaussian clustering. Fraley (1998), Algorithms for
+    model-based Gaussian hierarchical clustering: the criterion of unconstrained covariances. Scrucca & Raftery (2015),
+    Improved initialisation of model-based clustering using Gaussian hierarchical partitions: scaled coordinates. Ward
+    (1963), Hierarchical grouping to optimize an objective function.
+    """
+    n_rows, n_directions = rows.shape
+    n_cells = min(n_rows, n_cells, max(2, int((_CELL_WORK / n_directions**3) ** 0.5)))
+    ward = ward_merges(rows)
+    cells = cut(ward, n_cells)
+    clusters = _Clusters.of_cells(rows, cells, n_cells, sample_weight)
+    # Ward's cells in the order of their labels are nodes of his tree; merges of cells become merges of these nodes.
+    nodes = list(_roots(ward, n_cells))
+    merges = [ward[: n_rows - n_cells]]
+    for number, (i, j) in enumerate(clusters.merge_all(), start=2 * n_rows - n_cells):
+        merges.append(np.array([[nodes[i], nodes[j]]]))
+        nodes[i] = number
+    return MergeTree(np.concatenate(merges), n_cells, clusters.within)
+
+
+def ward_merges(rows: np.ndarray) -> np.ndarray:
+    """Merges (n_rows - 1, 2) by Ward's criterion."""
+    if len(rows) < 2:
+        return np.empty((0, 2), dtype=np.intp)
+    from scipy.cluster.hierarchy import linkage
+
+    return linkage(rows, "ward")[:, :2].astype(np.intp)
+
+
+def cut(merges: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Labels of the rows after all but ``n_clusters - 1`` of the merges, in the order of the clusters' first rows."""
+    n_rows = len(merges) + 1
+    if not 1 <= n_clusters <= n_rows:
+        raise ValueError(f"a tree of {n_rows} rows has 1 to {n_rows} clusters, but {n_clusters} are asked for")
+    return np.unique(_tops(merges, n_clusters), return_inverse=True)[1]
+
+
+def _roots(merges: np.ndarray, n_clusters: int) -> np.ndarray:
+    """The node of each cluster, in the order of the labels."""
+    return np.unique(_tops(merges, n_clusters))
+
+
+def _tops(merges: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Of each row, the node of the cluster that it is in."""
+    n_rows = len(merges) + 1
+    done = n_rows - n_clusters
+    parents = np.arange(n_rows + done)
+    parents[merges[:done].ravel()] = np.repeat(np.arange(n_rows, n_rows + done), 2)
+    while True:
+        grandparents = parents[parents]
+        if np.array_equal(grandparents, parents):
+            return parents[:n_rows]
+        parents = grandparents
+
+
+class _Clusters:
+    """Clusters that are merged in place: masses (G,), means (G, D), scatters (G, D * D), and what a merge costs."""
+
+    def __init__(self, masses: np.ndarray, means: np.ndarray, scatters: np.ndarray) -> None:
+        self._masses, self._means, self._scatters = masses, means, scatters
+        n_directions = means.shape[1]
+        self.within = (scatters.sum(axis=0) / masses.sum()).reshape(n_directions, n_directions)
+        # Masses are in units of the mean weight of a row. A floor, for rows that are nearly all equal.
+        self._prior_mass = n_directions + 1.0
+        self._prior = self._prior_mass * (self.within + _FLOOR * np.eye(n_directions))
+        self._costs_now = self._costs(masses, scatters)
+
+    @classmethod
+    def of_cells(cls, rows: np.ndarray, cells: np.ndarray, n_cells: int, sample_weight: np.ndarray | None) -> _Clusters:
+        n_directions = rows.shape[1]
+        weight = np.ones(len(rows)) if sample_weight is None else sample_weight / sample_weight.mean()
+        masses = np.bincount(cells, weight, n_cells)
+        means = np.empty((n_cells, n_directions))
+        scatters = np.empty((n_cells, n_directions**2))
+        order = np.argsort(cells, kind="stable")
+        ends = np.cumsum(np.bincount(cells, minlength=n_cells))
+        for k, own in enumerate(np.split(order, ends[:-1])):
+            here, w = rows[own], weight[own]
+            means[k] = w @ here / masses[k]
+            here = here - means[k]
+            scatters[k] = ((w * here.T) @ here).ravel()
+        return cls(masses, means, scatters)
+
+    def _costs(self, masses: np.ndarray, scatters: np.ndarray) -> np.ndarray:
+        n_directions = len(self._prior)
+        factors = np.linalg.cholesky(scatters.reshape(-1, n_directions, n_directions) + self._prior)
+        roots = factors.reshape(len(masses), -1)[:, :: n_directions + 1]
+        return masses * (2 * np.log(roots).sum(axis=1) - n_directions * np.log(masses + self._prior_mass))
+
+    def _rises(self, i: Any, j: np.ndarray) -> np.ndarray:
+        """By how much a merge of the clusters ``i`` with ``j`` raises the cost."""
+        masses = self._masses[i] + self._masses[j]
+        apart = self._means[i] - self._means[j]
+        between = (self._masses[i] * self._masses[j] / masses)[:, None] * apart
+        scatters = (between[:, :, None] * apart[:, None, :]).reshape(len(masses), -1)
+        scatters += self._scatters[i]
+        scatters += self._scatters[j]
+        return self._costs(masses, scatters) - self._costs_now[i] - self._costs_now[j]
+
+    def _merge(self, i: int, j: int, rise: float) -> None:
+        mass = self._masses[i] + self._masses[j]
+        apart = self._means[j] - self._means[i]
+        self._scatters[i] += self._scatters[j]
+        self._scatters[i] += (self._masses[i] * self._masses[j] / mass) * np.outer(apart, apart).ravel()
+        self._means[i] += self._masses[j] / mass * apart
+        self._masses[i] = mass
+        self._costs_now[i] += self._costs_now[j] + rise
+
+    def merge_all(self) -> list[tuple[int, int]]:
+        """Pairs in the order of their merges; the first of a pair then is the merged cluster."""
+        n_clusters = len(self._masses)
+        near = self._neighbours()
+        rises = self._all_rises(near)
+        left = np.ones(n_clusters, dtype=bool)
+        pairs = []
+        for _ in range(n_clusters - 1):
+            i, j = divmod(int(rises.argmin()), n_clusters)
+            if rises[i, j] == np.inf:
+                # Clusters that have no neighbours left: all others are candidates now.
+                near = np.outer(left, left) & ~np.eye(n_clusters, dtype=bool)
+                rises = self._all_rises(near)
+                i, j = divmod(int(rises.argmin()), n_clusters)
+            pairs.append((i, j))
+            self._merge(i, j, rises[i, j])
+            left[j] = False
+            near[i] |= near[j]
+            near[:, i] |= near[j]
+            near[j] = near[:, j] = near[i, i] = False
+            rises[j] = rises[:, j] = np.inf
+            others = np.flatnonzero(near[i])
+            if len(others):
+                rises[i, others] = rises[others, i] = self._rises(i, others)
+        return pairs
+
+    def _neighbours(self) -> np.ndarray:
+        """Which clusters (n_clusters, n_clusters) have one of the other among the nearest to them."""
+        n_clusters = len(self._masses)
+        squares = np.square(self._means).sum(axis=1)
+        distances = squares - 2 * self._means @ self._means.T
+        np.fill_diagonal(distances, np.inf)
+        near = np.zeros((n_clusters, n_clusters), dtype=bool)
+        nearest = np.argsort(distances, axis=1)[:, : min(_NEIGHBOURS, n_clusters - 1)]
+        near[np.arange(n_clusters)[:, None], nearest] = True
+        return near | near.T
+
+    def _all_rises(self, near: np.ndarray) -> np.ndarray:
+        first, second = np.nonzero(np.triu(near))
+        rises = np.full(near.shape, np.inf)
+        if len(first):
+            rises[first, second] = rises[second, first] = self._rises(first, second)
+        return rises
