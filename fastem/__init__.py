@@ -16,6 +16,10 @@ _HOMES = {
     "fit": "fastem.fitting",
     "Mixture": "fastem.mixture",
     "FitResult": "fastem.fitting",
+    "fit_online": "fastem.online",
+    "OnlineResult": "fastem.online",
+    "StepSize": "fastem.online",
+    "coreset": "fastem.coresets",
     "Gaussian": "fastem.families",
     "GaussianParams": "fastem.families",
     "Poisson": "fastem.families",
@@ -36,6 +40,7 @@ __all__ = ["__version__", *_HOMES, *_MODULES]
 if TYPE_CHECKING:
     from fastem import plotting as plot
     from fastem.compilation import warmup
+    from fastem.coresets import coreset
     from fastem.em import Iteration
     from fastem.engines import available_engines, get_engine
     from fastem.estimators import GaussianMixture, PoissonMixture, load
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
     from fastem.families.base import DegenerateComponentError
     from fastem.fitting import FitResult, fit
     from fastem.mixture import Mixture
+    from fastem.online import OnlineResult, StepSize, fit_online
     from fastem.selection import select
     from fastem.stats import Stats
 
