@@ -112,6 +112,22 @@ def test_interleaved_mini_batches_represent_sorted_rows(rng):
     np.testing.assert_allclose(np.sort(found.params.means.ravel()), [0, 8], atol=0.1)
 
 
+@pytest.mark.parametrize(("n", "n_rows"), [(1000, 100), (100_003, 9000), (50, 7), (20, 20)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_cuts_have_each_row_once(n, n_rows, order):
+    X = np.asarray(np.arange(2.0 * n).reshape(n, 2), order=order)
+    for interleave in (False, True):
+        pieces = list(Block(X, X[:, 0].copy()).cut(n_rows, interleave))
+        sizes = [len(piece) for piece in pieces]
+        assert min(sizes) >= n_rows
+        assert max(sizes) - min(sizes) <= 1 or interleave
+        assert max(sizes) < 2 * n_rows
+        assert all(np.array_equal(piece.X[:, 0], piece.weight) for piece in pieces)
+        assert np.array_equal(np.sort(np.concatenate([piece.weight for piece in pieces])), X[:, 0])
+        if interleave:
+            assert all(abs(piece.weight.mean() - n) < 0.05 * n + len(pieces) for piece in pieces)
+
+
 def test_a_light_mini_batch_is_a_part_of_a_step():
     step = StepSize(alpha=0.6)
     past, new = step.factors(9000.0, 1000.0, 1000.0)

@@ -15,6 +15,9 @@ from fastem.families import Family
 # A mini-batch has enough rows for the pass to cost much more than the M-step, and for two rows a free parameter.
 _BATCH_ROWS = 32_768
 _ROWS_A_PARAMETER = 2
+# Rows of a run, and runs of a mini-batch at least, where mini-batches are spread over an array.
+_RUN_ROWS = 64
+_LEAST_RUNS = 64
 # More rows than these are not gathered before a start, whatever the number of parameters.
 MOST_GATHERED = 50_000
 
@@ -30,15 +33,31 @@ class Block:
         return len(self.X)
 
     def cut(self, n_rows: int, interleave: bool = False) -> Iterator[Block]:
-        """Pieces of ``n_rows`` rows or some more, as equal as can be: rows in a row, or every m-th row."""
+        """Pieces of ``n_rows`` rows or some more, as equal as can be: rows in a row, or spread over all of them."""
         n_pieces = max(1, len(self.X) // n_rows)
         if n_pieces == 1:
             yield self
             return
-        edges = [len(self.X) * piece // n_pieces for piece in range(n_pieces + 1)]
         for piece in range(n_pieces):
-            rows = slice(piece, None, n_pieces) if interleave else slice(edges[piece], edges[piece + 1])
-            yield Block(self.X[rows], None if self.weight is None else np.ascontiguousarray(self.weight[rows]))
+            if interleave:
+                weight = None if self.weight is None else _spread(self.weight, piece, n_pieces)
+                yield Block(_spread(self.X, piece, n_pieces), weight)
+            else:
+                rows = slice(len(self.X) * piece // n_pieces, len(self.X) * (piece + 1) // n_pieces)
+                yield Block(self.X[rows], None if self.weight is None else self.weight[rows])
+
+
+def _spread(values: np.ndarray, piece: int, n_pieces: int) -> np.ndarray:
+    """A copy of every m-th run of rows: single rows lie on a page each, which takes half of a pass to read."""
+    run = min(_RUN_ROWS, max(1, len(values) // (_LEAST_RUNS * n_pieces)))
+    n_runs = len(values) // (n_pieces * run)
+    rest = values[n_runs * n_pieces * run :][piece::n_pieces]
+    spread = np.empty((n_runs * run + len(rest), *values.shape[1:]), values.dtype)
+    for number in range(n_runs):
+        start = (number * n_pieces + piece) * run
+        spread[number * run : (number + 1) * run] = values[start : start + run]
+    spread[n_runs * run :] = rest
+    return spread
 
 
 def gathering_rows(n_parameters: int) -> int:

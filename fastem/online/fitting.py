@@ -26,6 +26,8 @@ from fastem.sampling import as_random_state
 Method = Literal["stepwise", "averaged", "incremental"]
 METHODS: tuple[str, ...] = get_args(Method)
 _INCREMENTAL_PASSES = 100
+# Mini-batches of an array: more of them cost more than they gain.
+_MOST_BATCHES = 100
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,13 @@ def fit_online(
     sample_weight : array-like of shape (n_samples,), optional
         Weights of an array's rows.
     batch_size : int, optional
-        Rows of a mini-batch; by default 32,768, or two for each free parameter where these are more (up to 50,000).
+        Rows of a mini-batch; by default 32,768, or two for each free parameter where these are more (up to 50,000), or
+        a hundredth of a large array.
         The mini-batches of an array or of a large block are equal, of so many rows or some more.
     interleave : bool
-        A mini-batch of an array takes every m-th of its rows, so that it represents all of them where they are sorted.
-        Without, rows stand together, which reads memory maps faster. Streams are taken as they come.
+        A mini-batch of an array is a copy of rows from all over it (every m-th run of up to 64), so that it represents
+        all of them where they are sorted. Without, it is rows in a row, read where they lie. Streams are taken as they
+        come.
     n_passes : int, optional
         Passes over the rows: by default 1, at most 100 with "incremental". More than one needs an array, a list of
         blocks, or an object that gives the same blocks each time it is iterated.
@@ -141,8 +145,12 @@ def fit_online(
     def parameters(n_features: int) -> int:
         return family.n_parameters(n_components, n_features)
 
+    def n_rows(n_features: int) -> int:
+        known = len(rows) // _MOST_BATCHES if hasattr(rows, "__array__") else 0
+        return batch_size or max(batch_rows(parameters(n_features)), known)
+
     def blocks_of_rows() -> Blocks:
-        return Blocks(rows, sample_weight, family, lambda d: batch_size or batch_rows(parameters(d)), interleave)
+        return Blocks(rows, sample_weight, family, n_rows, interleave)
 
     blocks = blocks_of_rows()
     if passes > 1 and not blocks.again:
