@@ -16,6 +16,10 @@ _HOMES = {
     "fit": "fastem.fitting",
     "Mixture": "fastem.mixture",
     "FitResult": "fastem.fitting",
+    "fit_online": "fastem.online",
+    "OnlineResult": "fastem.online",
+    "StepSize": "fastem.online",
+    "coreset": "fastem.coresets",
     "Gaussian": "fastem.families",
     "GaussianParams": "fastem.families",
     "Poisson": "fastem.families",
@@ -40,6 +44,7 @@ __all__ = ["__version__", *_HOMES, *_MODULES]
 if TYPE_CHECKING:
     from fastem import plotting as plot
     from fastem.compilation import warmup
+    from fastem.coresets import coreset
     from fastem.degeneracy import DegenerateComponentWarning
     from fastem.em import Iteration
     from fastem.engines import available_engines, get_engine
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
     from fastem.families.base import DegenerateComponentError
     from fastem.fitting import FitResult, fit
     from fastem.mixture import Mixture
+    from fastem.online import OnlineResult, StepSize, fit_online
     from fastem.selection import GaussianMixtureSearch, bootstrap_lrt, bootstrap_parameters, search
     from fastem.stats import Stats
 

@@ -59,6 +59,10 @@ class Iteration:
     converged: bool = False
 
 
+class EndOfRowsError(Exception):
+    """Raised by an E-step that reads rows as they come, when none are left: the loop ends there."""
+
+
 #: Called after each iteration; a true return value stops the loop there.
 Callback = Callable[[Iteration], object]
 
@@ -211,7 +215,7 @@ def run(
     Parameters
     ----------
     accumulate : callable
-        E-step: parameters to statistics.
+        E-step: parameters to statistics. It may raise :class:`EndOfRowsError`.
     update : callable
         M-step: statistics to parameters.
     previous : float
@@ -269,6 +273,8 @@ def run(
             if met:
                 converged = True
                 break
+    except EndOfRowsError:
+        pass
     except KeyboardInterrupt:
         if on_interrupt == "raise":
             raise

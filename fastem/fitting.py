@@ -18,7 +18,7 @@ from fastem.degeneracy import Diagnosis, Guard, told
 from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
-from fastem.families import FAMILIES, Family, Params
+from fastem.families import Family, Params, as_family
 from fastem.families.base import DegenerateComponentError
 from fastem.init import Start, find_starts, searches
 from fastem.mixture import Mixture
@@ -227,10 +227,7 @@ def fit(
     X = as_rows(X)
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     sample_weight = as_weights(sample_weight, len(X))
-    if isinstance(family, str):
-        if family not in FAMILIES:
-            raise ValueError(f"family must be one of {tuple(FAMILIES)} or a Family, but got {family!r}")
-        family = FAMILIES[family]()
+    family = as_family(family)
     _check_options(n_components, tol, max_iter, n_init, on_interrupt, stopping, split_merge)
     check_acceleration(accelerate, family)
     family.check_data(X)

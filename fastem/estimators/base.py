@@ -26,7 +26,11 @@ from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
 from fastem.mixture import Mixture
+from fastem.online.blocks import Block
+from fastem.online.learning import Learned, Learner, find_start
+from fastem.online.memory import StepSize
 from fastem.progress import ProgressLine
+from fastem.sampling import as_random_state
 
 # Settings that are remembered as valid, by class.
 _KNOWN_SETTINGS = 256
@@ -44,6 +48,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
     """
 
     family_name: ClassVar[str]
+    #: What :meth:`partial_fit` knows of the rows before.
+    _learned: Learned | None = None
     _valid_settings: ClassVar[set[Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -129,6 +135,85 @@ class BaseMixture(DensityMixin, BaseEstimator):
         X = self._fit(X, sample_weight)
         return self._posterior(X, "labels").labels
 
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, step_size: StepSize | None = None
+    ) -> BaseMixture:
+        """Learn from further rows, by stepwise EM: each mini-batch enters the statistics of all rows before.
+
+        The first rows wait until there are two for each free parameter (at most 50,000 rows); until then the model is
+        not fitted. A start is found from them as ``init_params`` says. A model that was fitted by :meth:`fit`, or read
+        from a file, goes on from its parameters. A call with many rows makes several steps. What was learned goes
+        into copies and pickles, but not into the files of :meth:`save`, which hold parameters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in no particular order: those of one call should not be of one kind.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights.
+        step_size : fastem.StepSize, optional
+            How much new rows count; ``StepSize(half_life=...)`` follows a drift. By default ``StepSize()``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter is not as documented, or the model was changed since the last call.
+        DegenerateComponentError
+            (a ValueError) If a component collapses; the model stays as it was.
+
+        References
+        ----------
+        Cappé & Moulines (2009), On-line expectation-maximization algorithm for latent data models.
+        """
+        self._validate_params()
+        if step_size is not None and not isinstance(step_size, StepSize):
+            raise ValueError(f"step_size must be a fastem.StepSize or None, but got {step_size!r}")
+        # Names and number of features are those of the first rows.
+        new = not hasattr(self, "n_features_in_")
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=new)
+        family = self._family()
+        family.check_data(X)
+        before = self._learned
+        if before is None:
+            before = Learned(params=self._fitted_params() if hasattr(self, "weights_") else None)
+        engine = choose_engine(self.engine, pass_work(X.shape, self.n_components, family.moments))
+
+        def start(block: Block) -> Params:
+            given = self._given_params(None, X.shape[1], X.dtype)
+            return find_start(
+                block,
+                family,
+                self.n_components,
+                self.init_params if given is None else given,
+                as_random_state(self.random_state),
+                engine,
+                self.n_threads,
+                n_init=self.n_init,
+                amend=lambda found: self._given_params(found, X.shape[1], X.dtype),
+            )
+
+        learned, result = Learner(family, self.n_components, start, engine, self.n_threads).learn(
+            Block(X, as_weights(sample_weight, len(X))),
+            before,
+            step_size or StepSize(),
+            callbacks=self._callbacks(),
+            on_interrupt=self.on_interrupt,
+        )
+        if result is not None:
+            self._set_result(result, X.dtype)
+        self._learned = learned
+        self.n_samples_seen_ = learned.n_samples
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        # The first rows of partial_fit may still wait for a start.
+        return hasattr(self, "weights_")
+
     def _fit(self, X: Any, sample_weight: Any) -> np.ndarray:
         self._validate_params()
         if is_plain(X) and len(X) >= 2 and not hasattr(self, "feature_names_in_"):
@@ -205,6 +290,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         return [self.callbacks] if callable(self.callbacks) else list(self.callbacks or ())
 
     def _set_result(self, result: FitResult, dtype: Any) -> None:
+        # What partial_fit learned before is of other parameters.
+        self._learned = None
         self._set_params_attributes(result.params, dtype)
         run = result.run
         self.converged_ = run.converged

@@ -11,6 +11,16 @@ from fastem.families.poisson import Poisson, PoissonParams
 
 FAMILIES: dict[str, type[Family[Any]]] = {"gaussian": Gaussian, "poisson": Poisson}
 
+
+def as_family(family: Any) -> Family[Any]:
+    """The family itself, or that of a name with its usual settings."""
+    if not isinstance(family, str):
+        return family
+    if family not in FAMILIES:
+        raise ValueError(f"family must be one of {tuple(FAMILIES)} or a Family, but got {family!r}")
+    return FAMILIES[family]()
+
+
 __all__ = [
     "FAMILIES",
     "Family",
@@ -20,5 +30,6 @@ __all__ = [
     "Params",
     "Poisson",
     "PoissonParams",
+    "as_family",
     "scratch_shape",
 ]

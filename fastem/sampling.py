@@ -1,0 +1,100 @@
+"""Samples of fixed size from rows that come in blocks."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+
+def as_random_state(seed: Any) -> np.random.RandomState:
+    """As scikit-learn reads ``random_state``: None is NumPy's global generator."""
+    if seed is None:
+        return np.random.mtrand._rand
+    if isinstance(seed, np.random.RandomState):
+        return seed
+    if isinstance(seed, Integral):
+        return np.random.RandomState(int(seed))
+    raise ValueError(f"random_state must be an integer, a numpy.random.RandomState or None, but got {seed!r}")
+
+
+class Sample:
+    """``size`` rows and their weights, in slots that rows of later blocks take over."""
+
+    def __init__(self, size: int, rng: np.random.RandomState) -> None:
+        self.size = size
+        self.rng = rng
+        self._rows: np.ndarray | None = None
+        self._weight = np.zeros(size)
+        self._filled = 0
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Shape (up to size, n_features)."""
+        return np.empty((0, 0)) if self._rows is None else self._rows[: self._filled]
+
+    @property
+    def weight(self) -> np.ndarray:
+        return self._weight[: self._filled]
+
+    def _put(self, slots: np.ndarray, X: np.ndarray, weight: np.ndarray | float) -> None:
+        """Rows into slots, all of which are different."""
+        if self._rows is None:
+            self._rows = np.empty((self.size, X.shape[1]), X.dtype)
+        self._rows[slots] = X
+        self._weight[slots] = weight
+        if len(slots):
+            self._filled = max(self._filled, int(slots.max()) + 1)
+
+
+class Reservoir(Sample):
+    """A uniform sample without replacement of all rows offered so far.
+
+    References
+    ----------
+    Vitter (1985), Random sampling with a reservoir, algorithm R (by A. Waterman).
+    """
+
+    def __init__(self, size: int, rng: np.random.RandomState) -> None:
+        super().__init__(size, rng)
+        self.n_seen = 0
+
+    def offer(self, X: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+        """Numbers of the rows of ``X`` that are in the sample now."""
+        numbers = np.arange(self.n_seen, self.n_seen + len(X))
+        self.n_seen += len(X)
+        drawn = (self.rng.random_sample(len(X)) * (numbers + 1)).astype(np.intp)
+        slots = np.where(numbers < self.size, numbers, drawn)
+        taken = np.flatnonzero(slots < self.size)
+        # Of several rows for a slot the last one stays.
+        slots, last = np.unique(slots[taken][::-1], return_index=True)
+        rows = taken[::-1][last]
+        self._put(slots, X[rows], 1.0 if weight is None else weight[rows])
+        return rows
+
+
+class Draws(Sample):
+    """Independent draws, with replacement, of all rows offered so far, with chances in proportion to given masses.
+
+    ``weight`` is what a draw was given as its weight, ``total`` the sum of all masses.
+
+    References
+    ----------
+    Chao (1982), A general purpose unequal probability sampling plan, each slot a reservoir of one.
+    """
+
+    def __init__(self, size: int, rng: np.random.RandomState) -> None:
+        super().__init__(size, rng)
+        self.total = 0.0
+
+    def offer(self, X: np.ndarray, masses: np.ndarray, weight: np.ndarray) -> None:
+        summed = masses.cumsum()
+        mass = float(summed[-1])
+        if not mass > 0:
+            return
+        self.total += mass
+        slots = np.flatnonzero(self.rng.random_sample(self.size) * self.total < mass)
+        found = summed.searchsorted(self.rng.random_sample(len(slots)) * mass, side="right")
+        rows = np.minimum(found, len(X) - 1)
+        self._put(slots, X[rows], weight[rows])
