@@ -61,7 +61,7 @@ class FitResult(Mixture):
     run: EMResult[Any]
     lower_bounds: tuple[float, ...]
     engine: str
-    start_methods: tuple[str, ...]
+    start_methods: tuple[str, ...] = ()
     diagnostics: tuple[Diagnosis, ...] = ()
 
 

@@ -123,6 +123,7 @@ def test_no_warning_but_a_mark_where_a_fit_did_not_converge(faithful):
     assert "? stopped before it converged" in str(table)
 
 
+@pytest.mark.filterwarnings("ignore::fastem.DegenerateComponentWarning")
 def test_a_collapsed_start_is_dropped(faithful):
     """Some starts end on rows of the same waiting time, at a BIC that is the lowest of all and means nothing."""
     settings = {"init_params": "random_from_data", "tol": 1e-4, "max_iter": 1000}
@@ -137,24 +138,6 @@ def test_a_collapsed_start_is_dropped(faithful):
     record = search(faithful, [6], ["diag"], n_init=6, random_state=4, **settings)[0]
     assert np.array_equal(record.model.means_, sound.means_)
     assert record.value > 2314.3
-
-
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
-def test_what_counts_as_collapsed(rng, covariance_type):
-    def fitted(X):
-        return GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
-
-    X = np.concatenate([rng.normal(size=(200, 2)), rng.normal(8, 1, size=(200, 2))])
-    assert not is_spurious(fitted(X))
-    # A component may be thin: only rows that agree to the last digit leave reg_covar alone.
-    thin = X * [1, 1e-3]
-    thin[:200, 1] += 1
-    assert not is_spurious(fitted(thin))
-    # Small units or collinear features are the data's, not a component's.
-    assert not is_spurious(fitted(X * 1e-4))
-    assert not is_spurious(fitted(np.column_stack([X, X[:, 0]])))
-    point = np.concatenate([rng.normal(size=(200, 2)), np.full((50, 2), 30.0)])
-    assert is_spurious(fitted(point)) is (covariance_type != "tied")
 
 
 def test_every_start_collapsed(rng):

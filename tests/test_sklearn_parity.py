@@ -264,9 +264,9 @@ def test_warning_of_convergence(X):
 
 
 def test_equal_rows_collapse_alike():
-    """Where scikit-learn gives up because of a singular covariance, so does this; the message says what to do."""
+    """Where scikit-learn gives up because of a singular covariance, so does a strict fit, and says what to do."""
     X = np.ones((20, 2))
     start = {"weights_init": [0.5, 0.5], "means_init": [[1.0, 1.0], [1.0, 1.0]], "precisions_init": [np.eye(2)] * 2}
-    for cls in (GaussianMixture, SklearnMixture):
+    for model in (GaussianMixture(2, reg_covar=0.0, strict=True, **start), SklearnMixture(2, reg_covar=0.0, **start)):
         with pytest.raises(ValueError, match="reg_covar"):
-            cls(2, reg_covar=0.0, **start).fit(X)
+            model.fit(X)

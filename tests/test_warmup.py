@@ -31,7 +31,8 @@ def test_bad_arguments(arguments, message):
 def test_a_fit_without_scikit_learn_imports_numpy_alone(tmp_path):
     code = (
         "import sys, numpy as np, fastem; "
-        "fastem.fit(np.random.default_rng(0).normal(size=(200, 2)), n_components=2, random_state=0, engine='numpy'); "
+        "X = np.random.default_rng(0).normal(size=(200, 2)); "
+        "fastem.fit(X, n_components=2, start='kmeans', random_state=0, engine='numpy'); "
         "print([m for m in ('numba', 'sklearn', 'scipy', 'rich', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=300)

@@ -44,7 +44,7 @@ class OnlineResult(FitResult):
     held_out : HeldOut or None
     """
 
-    n_samples: int
+    n_samples: int = 0
     held_out: HeldOut | None = None
 
 
@@ -187,7 +187,9 @@ def fit_online(
         steps=averaged_steps() if method == "averaged" else None,
     )
     held_out = None if watch is None else watch.ended()
-    return OnlineResult(family, run.params, run, (run.lower_bound,), runner.name, blocks.n_read, held_out)
+    return OnlineResult(
+        family, run.params, run, (run.lower_bound,), runner.name, n_samples=blocks.n_read, held_out=held_out
+    )
 
 
 def _checked_passes(method: Any, n_passes: Any, numbers: dict[str, tuple[Any, int]]) -> int:

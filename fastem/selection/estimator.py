@@ -46,7 +46,7 @@ class GaussianMixtureSearch(DensityMixin, BaseEstimator):
     >>> X = np.concatenate([rng.normal(size=(100, 2)), rng.normal(8, 1, size=(60, 2))])
     >>> found = GaussianMixtureSearch(n_components=(1, 2, 3), random_state=0).fit(X)
     >>> found.n_components_, found.covariance_type_
-    (2, 'spherical')
+    (2, 'EII')
     >>> found.predict([[8, 8]]) == found.predict([[9, 9]])
     array([ True])
     """

@@ -121,6 +121,5 @@ class Fits:
             n_threads=self.n_threads,
             accelerate=self.accelerate,
             stopping=self.stopping,
-            strict=True,
             **options,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastem.degeneracy import told
 from fastem.families import Gaussian, GaussianParams
 from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult
@@ -145,7 +146,10 @@ class Sweeps:
             result = self.fits.run(model.family, start.params, watch)
         except ValueError as error:
             return str(error)
-        return Run(start, result, fault_of(model.family, result.params, self.fits.n_samples))  # type: ignore[arg-type]
+        fault = fault_of(model.family, result.params, self.fits.n_samples)  # type: ignore[arg-type]
+        if not fault and any(diagnosis.kind == "held up" for diagnosis in result.diagnostics):
+            fault = told(result.diagnostics)
+        return Run(start, result, fault)
 
     # Where to start.
 
