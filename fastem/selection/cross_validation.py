@@ -60,7 +60,7 @@ def cross_validated(
             continue
         weight[rows] = 0.0
         start = without_fold(family, everything, fits.passes(family, rows).accumulate(params), params)
-        fitted = replace(fits, sample_weight=weight).run(family, start, callbacks)
+        fitted = replace(fits, sample_weight=weight, strict=True).run(family, start, callbacks)
         found = Mixture(family, fitted.params).posterior(
             fits.X[rows], "log_likelihood", engine=fits.engine, n_threads=fits.n_threads
         )

@@ -30,6 +30,8 @@ class Fits:
     init_params, tol, max_iter, engine, n_threads, accelerate, stopping
         As in :func:`fastem.fit`.
     callbacks : sequence of callable
+    strict : bool
+        Whether a component that collapses is an error; else the result says so.
     """
 
     X: np.ndarray
@@ -42,6 +44,7 @@ class Fits:
     accelerate: Acceleration | None
     stopping: Stopping
     callbacks: Sequence[Callback] = ()
+    strict: bool = False
 
     @property
     def weight(self) -> float:
@@ -121,5 +124,6 @@ class Fits:
             n_threads=self.n_threads,
             accelerate=self.accelerate,
             stopping=self.stopping,
+            strict=self.strict,
             **options,
         )

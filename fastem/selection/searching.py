@@ -127,8 +127,8 @@ def search(
     Ghahramani & Hinton (2000), SMEM algorithm for mixture models, for splits and merges as starts. Biernacki, Celeux &
     Govaert (2003), Choosing starting values for the EM algorithm, for short runs.
     """
-    shape = np.shape(X)
     numbers = chosen_numbers(n_components)
+    shape = getattr(X, "shape", None) or np.asarray(X).shape
     kinds = chosen_types(covariance_types, n_features=shape[1] if len(shape) == 2 else 1)
     if not numbers or not kinds:
         raise ValueError(f"a search needs numbers of components and covariance types, but got {numbers} and {kinds}")
