@@ -40,7 +40,8 @@ def _merged(runs: list[Run]) -> list[Run]:
     """One run of those that share float type, settings and machine, with the shapes and sections of all of them."""
     found: dict[Any, Run] = {}
     for run in runs:
-        machine = {key: value for key, value in run["machine"].items() if key != "load"}
+        # Which matrix libraries are loaded depends on who takes part.
+        machine = {key: value for key, value in run["machine"].items() if key not in ("load", "blas")}
         measured = {key: part for key, part in run.items() if part}
         key = (run["program"], _title(run), run["settings"]["threads"], repr(machine))
         found[key] = _joined(found.get(key, {}), measured)
