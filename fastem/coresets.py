@@ -11,15 +11,13 @@ import numpy as np
 
 from fastem.data.arrays import as_rows, as_weights, is_plain, sample_rows
 from fastem.engines import Engine, choose_engine, pass_work
-from fastem.init.kmeans import Centres, Clusters, seed_rows
+from fastem.init.kmeans import SHARPNESS, Centres, Clusters, seed_rows
 from fastem.sampling import Draws, Reservoir, as_random_state
 
 # Rows of the uniform sample that the centres are drawn from.
 _SEED_ROWS = 50_000
 # Values of a piece of rows whose distances are computed at a time.
 _PIECE_VALUES = 2**19
-# Precision of the clusters' spheres over that of the rows: responsibilities are 0 or 1.
-_SHARPNESS = 1e12
 
 
 def coreset(
@@ -135,7 +133,7 @@ class _Sensitivities:
         scaled = (X - mean) * scale
         n_centres = min(n_centres, len(X))
         centres = Centres(
-            np.full(n_centres, 1 / n_centres), X[seed_rows(scaled, n_centres, rng, weight)] * scale, _SHARPNESS
+            np.full(n_centres, 1 / n_centres), X[seed_rows(scaled, n_centres, rng, weight)] * scale, SHARPNESS
         )
         found = cls(centres, scale, 0.0, np.zeros(n_centres), engine, n_threads)
         labels, squares = found._nearest(X)

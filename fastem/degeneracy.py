@@ -85,9 +85,9 @@ class Guard:
             self._held_up = params
             return params
 
-    def is_sound(self, params: Params) -> bool:
-        """Whether the likelihood of the run's parameters counts: no component stands on rows that agree."""
-        return params is not self._held_up and not self.family.collapsed_components(params).any()
+    def has_held_up(self, params: Params) -> bool:
+        """Whether these are parameters that the last M-step of a collapsed component led to."""
+        return params is self._held_up
 
     def diagnose(self, params: Params, n_rows: int) -> tuple[Diagnosis, ...]:
         """What is wrong with the components that the run ended with.

@@ -23,6 +23,7 @@ from fastem.families.base import DegenerateComponentError
 from fastem.init import Start, find_starts, searches
 from fastem.mixture import Mixture
 from fastem.restarts import PANELS, RESTARTS, Outcome, best_run, race, run_starts
+from fastem.sampling import as_random_state
 from fastem.split_merge import Mover
 from fastem.stats import Moments, Stats
 
@@ -263,7 +264,8 @@ def fit(
     guards: dict[int, Guard] = {}
 
     def is_sound(params: Params) -> bool:
-        return all(guard.is_sound(params) for guard in guards.values())
+        held_up = any(guard.has_held_up(params) for guard in guards.values())
+        return not held_up and not family.collapsed_components(params).any()
 
     def run_all(
         data: Data,
@@ -378,18 +380,14 @@ _used_generators: list[np.random.RandomState] = []
 
 @contextmanager
 def _random_state(seed: Any) -> Iterator[np.random.RandomState]:
-    """As scikit-learn reads ``random_state``: None is NumPy's global generator."""
-    if seed is None:
-        yield np.random.mtrand._rand
-    elif isinstance(seed, np.random.RandomState):
-        yield seed
-    elif isinstance(seed, Integral):
-        try:
-            rng = _used_generators.pop()
-            rng.seed(int(seed))
-        except IndexError:
-            rng = np.random.RandomState(int(seed))
-        yield rng
-        _used_generators.append(rng)
-    else:
-        raise ValueError(f"random_state must be an integer, a numpy.random.RandomState or None, but got {seed!r}")
+    """As :func:`fastem.sampling.as_random_state`; what an integer seeds is used again afterwards."""
+    if not isinstance(seed, Integral):
+        yield as_random_state(seed)
+        return
+    try:
+        rng = _used_generators.pop()
+        rng.seed(int(seed))
+    except IndexError:
+        rng = as_random_state(seed)
+    yield rng
+    _used_generators.append(rng)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastem.em import Callback, EMResult, OnInterrupt
-from fastem.families.base import DegenerateComponentError
+from fastem.families.base import DegenerateComponentError, attempt
 
 #: Runs the loop from a start: its number, what Ctrl-C does, and further callbacks.
 RunOne = Callable[[int, OnInterrupt, Sequence[Callback]], EMResult[Any]]
@@ -37,10 +37,7 @@ def run_starts(
     def outcome(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback] = ()) -> Outcome:
         if isinstance(starts[index], DegenerateComponentError):
             return starts[index]
-        try:
-            return run_one(index, on_interrupt, stop)
-        except DegenerateComponentError as error:
-            return error
+        return attempt(lambda: run_one(index, on_interrupt, stop))
 
     if side_by_side == 1:
         found = {}

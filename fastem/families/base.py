@@ -18,6 +18,8 @@ MOMENT_KERNELS: dict[str, Callable[..., None]] = {
     "full": moment_kernels.full_moments,
 }
 
+T = TypeVar("T")
+
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -33,6 +35,14 @@ class DegenerateComponentError(ValueError):
     def __init__(self, message: str, component: int | None = None) -> None:
         super().__init__(message)
         self.component = component
+
+
+def attempt(make: Callable[[], T]) -> T | DegenerateComponentError:
+    """What ``make`` returns, or the collapse that it ended in."""
+    try:
+        return make()
+    except DegenerateComponentError as error:
+        return error
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Starting values."""
 
-from fastem.init.starts import START_METHODS, Start, attempt, find_starts, params_of, searches, start_params
+from fastem.init.starts import START_METHODS, Start, find_starts, params_of, searches, start_params
 from fastem.init.tree import MergeTree, merge_tree
 from fastem.init.whitening import whitened
 
@@ -8,7 +8,6 @@ __all__ = [
     "START_METHODS",
     "MergeTree",
     "Start",
-    "attempt",
     "find_starts",
     "merge_tree",
     "params_of",

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from fastem.data.arrays import rough_centre, sample_rows
 from fastem.engines.base import Engine
-from fastem.families.base import DegenerateComponentError, Family, Params, component_means
+from fastem.families.base import DegenerateComponentError, Family, Params, attempt, component_means
 from fastem.init.candidates import Candidate, panels
 from fastem.init.kmeans import Clusters, column_means, kmeans, lloyd, seed_rows
 from fastem.stats import Stats
-
-T = TypeVar("T")
 
 START_METHODS = ("auto", "kmeans", "k-means++", "random", "random_from_data")
 
@@ -100,14 +98,6 @@ def find_starts(
 def searches(family: Family[Any], n_components: int) -> bool:
     """Whether ``"auto"`` tries several methods, which all look for clusters with covariances; else it is "kmeans"."""
     return n_components > 1 and (family.moments != "first" or family.shared_moments is not None)
-
-
-def attempt(make: Callable[[], T]) -> T | DegenerateComponentError:
-    """What ``make`` returns, or the collapse that it ended in."""
-    try:
-        return make()
-    except DegenerateComponentError as error:
-        return error
 
 
 def params_of(

@@ -13,8 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastem.data.arrays import as_weights
 from fastem.em import OnInterrupt
 from fastem.engines import pass_work
-from fastem.families.base import DegenerateComponentError
-from fastem.init import attempt
+from fastem.families.base import DegenerateComponentError, attempt
 from fastem.selection.fits import Fits
 from fastem.selection.neighbours import Components
 from fastem.selection.workers import Workers

@@ -21,7 +21,7 @@ from fastem.progress import GridProgress
 from fastem.selection.fits import Fits
 from fastem.selection.neighbours import Components, splits
 from fastem.selection.searching import DEFAULT_NUMBERS, chosen_numbers
-from fastem.selection.spurious import fault_of
+from fastem.selection.spurious import fault_of_fit
 from fastem.selection.workers import Workers
 
 # Starts of the larger model that are run in full, out of all splits of the smaller one and the fresh starts.
@@ -261,8 +261,7 @@ def _best(fits: Fits, family: Gaussian, starts: Sequence[GaussianParams]) -> Fit
         except DegenerateComponentError as error:
             message = str(error)
             continue
-        params: Any = result.params
-        results.append((not fault_of(family, params, fits.n_samples), result.run.lower_bound, result))
+        results.append((not fault_of_fit(family, result, fits.n_samples), result.run.lower_bound, result))
     if not results:
         raise DegenerateComponentError(message)
     return max(results, key=lambda entry: entry[:2])[2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from numbers import Integral
 from typing import Any
 
@@ -158,10 +159,8 @@ def search(
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
     weight = as_weights(sample_weight, len(rows))
     runner = choose_engine(engine, 0.0)
-    families = {
-        kind: template._family().scaled_to(lambda: feature_variances(rows, weight, runner, n_threads))
-        for kind, template in templates.items()
-    }
+    variances = cache(lambda: feature_variances(rows, weight, runner, n_threads))
+    families = {kind: template._family().scaled_to(variances) for kind, template in templates.items()}
     work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
     workers = Workers(n_threads, work, on_interrupt)
     given = [callbacks] if callable(callbacks) else list(callbacks or ())

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from fastem.degeneracy import told
 from fastem.families import Gaussian, GaussianParams
+from fastem.fitting import FitResult
 from fastem.selection.neighbours import Components
 
 # So much smaller than those of the other components is the determinant of a spurious one.
 _FAR_BELOW = 1e-4
+
+
+def fault_of_fit(family: Gaussian, result: FitResult, n_samples: int) -> str:
+    """Why the solution of a fit is spurious, one that had to be held up among them; empty where it is not."""
+    params: Any = result.params
+    fault = fault_of(family, params, n_samples)
+    if not fault and any(diagnosis.kind == "held up" for diagnosis in result.diagnostics):
+        return told(result.diagnostics)
+    return fault
 
 
 def fault_of(family: Gaussian, params: GaussianParams, n_samples: int) -> str:

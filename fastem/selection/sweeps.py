@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fastem.degeneracy import told
 from fastem.families import Gaussian, GaussianParams
 from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult
 from fastem.progress import GridProgress
 from fastem.selection.fits import Fits
 from fastem.selection.neighbours import Components, merges, splits
-from fastem.selection.spurious import fault_of
+from fastem.selection.spurious import fault_of_fit
 from fastem.selection.workers import Workers
 
 # Splits of a neighbour that are run in full; merges that are tried for a few iterations, and that are run in full. More
@@ -146,10 +145,7 @@ class Sweeps:
             result = self.fits.run(model.family, start.params, watch)
         except ValueError as error:
             return str(error)
-        fault = fault_of(model.family, result.params, self.fits.n_samples)  # type: ignore[arg-type]
-        if not fault and any(diagnosis.kind == "held up" for diagnosis in result.diagnostics):
-            fault = told(result.diagnostics)
-        return Run(start, result, fault)
+        return Run(start, result, fault_of_fit(model.family, result, self.fits.n_samples))
 
     # Where to start.
 
