@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import count
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from fastem import em
-from fastem.acceleration import Acceleration, accelerated, check_acceleration
-from fastem.data.arrays import as_rows, as_weights, rough_centre, sample_rows
-from fastem.degeneracy import Diagnosis, Guard, told
+from fastem.acceleration import Acceleration, check_acceleration
+from fastem.data.arrays import as_rows, as_weights
+from fastem.degeneracy import Diagnosis, told
 from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
-from fastem.engines import Engine, choose_engine, pass_work
-from fastem.engines.threads import resolve_threads
+from fastem.engines import choose_engine, pass_work
 from fastem.families import Family, Params, as_family
 from fastem.families.base import DegenerateComponentError
 from fastem.init import Start, find_starts, searches
 from fastem.mixture import Mixture
-from fastem.restarts import PANELS, RESTARTS, Outcome, best_run, race, run_starts
-from fastem.sampling import as_random_state
+from fastem.passes import ArrayRows, Rows, Runner
+from fastem.restarts import PANELS, RESTARTS, Heat, Outcome, best_run, race
+from fastem.runs import Loop, Runs
+from fastem.sampling import borrowed_random_state
 from fastem.split_merge import Mover
-from fastem.stats import Moments, Stats
-
-#: Rows and their weights.
-Data = tuple[np.ndarray, np.ndarray | None]
-
-# Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
-_SIDE_BY_SIDE_WORK = 5e7
-# Rows are grouped from this pass on, and if there are so many of them: an index costs half of a pass, and 4 bytes a
-# row, which memory that does not grow with the rows leaves room for up to here.
-_FIRST_GROUPING = 4
-_GROUPED_ROWS = range(20_000, 2**22)
-# A heat stops early only where nothing happens any more: slow starts may be the better ones.
-_HEAT_TOL = 1e-5
 
 
 @dataclass(frozen=True)
@@ -66,77 +51,6 @@ class FitResult(Mixture):
     diagnostics: tuple[Diagnosis, ...] = ()
 
 
-class Passes:
-    """The two steps of EM for one family, engine and data set."""
-
-    def __init__(
-        self,
-        family: Family[Any],
-        X: np.ndarray,
-        sample_weight: np.ndarray | None,
-        engine: Engine,
-        n_threads: int | None,
-    ) -> None:
-        self.family = family
-        self.X = X
-        self.sample_weight = sample_weight
-        self.engine = engine
-        self.n_threads = n_threads
-        # What does not depend on the parameters is computed once, about a point that does not depend on them either.
-        self._shared = None
-        if family.shared_moments is not None:
-            self._shared = _moments_of_all_rows(family.shared_moments, X, sample_weight, engine, n_threads)
-
-    def accumulate(self, params: Params, order: np.ndarray | None = None) -> Stats:
-        """E-step: the statistics of all rows under ``params``."""
-        stats = self.engine.accumulate(
-            self.family, self.X, params, sample_weight=self.sample_weight, n_threads=self.n_threads, order=order
-        )
-        return stats if self._shared is None else replace(stats, shared=self._shared)
-
-    def of_one_run(self) -> Callable[[Params], Stats]:
-        """The E-step of one run: as it settles, rows are grouped by component where that lets whole blocks skip."""
-        order: np.ndarray | None = None
-        passes = count(1)
-
-        def accumulate(params: Params) -> Stats:
-            nonlocal order
-            number = next(passes)
-            # In the passes 4, 8, 16 ...: labels change less and less.
-            is_time = number >= _FIRST_GROUPING and number & (number - 1) == 0 and len(self.X) in _GROUPED_ROWS
-            if is_time and self.family.separates(params):
-                order = self.engine.group_rows(self.family, self.X, params, n_threads=self.n_threads)
-            return self.accumulate(params, order)
-
-        return accumulate
-
-
-def _moments_of_all_rows(
-    moments: Moments, X: np.ndarray, sample_weight: np.ndarray | None, engine: Engine, n_threads: int | None
-) -> Stats:
-    """Moments of all rows about a point near them, in float64 whatever the rows are: it is done once."""
-    centre = rough_centre(X, sample_weight)
-    total: Stats | None = None
-    step = len(X) if X.dtype == np.float64 else max(1, 2**17 // X.shape[1])
-    for start in range(0, len(X), step):
-        rows = X[start : start + step].astype(np.float64, copy=False)
-        weight = None if sample_weight is None else sample_weight[start : start + step]
-        every = np.broadcast_to(np.ones(()), (len(rows), 1))
-        stats = engine.accumulate_given(moments, rows, every, centre[None], sample_weight=weight, n_threads=n_threads)
-        total = stats if total is None else total + stats
-    assert total is not None
-    return total
-
-
-def feature_variances(
-    X: np.ndarray, sample_weight: np.ndarray | None, engine: Engine, n_threads: int | None
-) -> np.ndarray:
-    """Variance of each feature over all rows."""
-    stats = _moments_of_all_rows("diag", X, sample_weight, engine, n_threads)
-    variances = stats.second[0] / stats.mass[0] - (stats.first[0] / stats.mass[0]) ** 2
-    return np.maximum(variances, 0.0)  # of a constant feature rounding may leave less
-
-
 def fit(
     X: Any,
     family: str | Family[Any] = "gaussian",
@@ -163,7 +77,7 @@ def fit(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), or fastem.passes.Rows
         Rows, float32 or float64 in any memory order, read where they lie; other types are converted to float64.
     family : {"gaussian", "poisson"} or Family
         Distribution of the components; a :class:`~fastem.families.Family` carries settings, such as
@@ -225,121 +139,98 @@ def fit(
     ----------
     Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
-    X = as_rows(X)
+    rows = X if isinstance(X, Rows) else _array_rows(X, sample_weight)
+    if rows is X and sample_weight is not None:
+        raise ValueError("sample_weight goes with an array; rows of another kind carry their weights themselves")
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
-    sample_weight = as_weights(sample_weight, len(X))
     family = as_family(family)
     _check_options(n_components, tol, max_iter, n_init, on_interrupt, stopping, split_merge)
     check_acceleration(accelerate, family)
-    family.check_data(X)
-    if len(X) < n_components:
+    rows.check(family)
+    if rows.n_samples < n_components:
         raise ValueError(
-            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {len(X)}; "
+            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {rows.n_samples}; "
             "use fewer components or more rows"
         )
-    work = pass_work(X.shape, n_components, family.moments)
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
-    runner = choose_engine(engine, work * max_iter * n_starts)
-    family = family.scaled_to(lambda: feature_variances(X, sample_weight, runner, n_threads))
-    by_panels = isinstance(start, str) and start == "auto" and searches(family, n_components)
-    plan = PANELS if by_panels else RESTARTS
-    n_rows = plan.n_rows(family.n_parameters(n_components, X.shape[1]))
-    has_many = len(X) >= 2 * n_rows
-    sample: Data | None = None
-    with _random_state(random_state) as rng:
-        if by_panels or split_merge > 0:
-            sample = sample_rows(X, sample_weight, n_rows if has_many else len(X), rng)
-        if isinstance(start, str):
-            source = sample if by_panels and sample is not None else (X, sample_weight)
-            found = find_starts(
-                family, source[0], source[1], n_components, start, n_init, rng, runner, n_threads, amend
-            )
-            if sample is None and n_init > 1 and has_many:
-                sample = sample_rows(X, sample_weight, n_rows, rng)
-        else:
-            given = _check_starts([start] if isinstance(start, Params) else start, family, (n_components, X.shape[1]))
-            found = [Start("given", params) for params in given]
-    races = max_iter > 0 and isinstance(start, str) and (by_panels or (n_init > 1 and has_many))
-
-    guards: dict[int, Guard] = {}
-
-    def is_sound(params: Params) -> bool:
-        held_up = any(guard.has_held_up(params) for guard in guards.values())
-        return not held_up and not family.collapsed_components(params).any()
-
-    def run_all(
-        data: Data,
-        starts: Mapping[int, Any],
-        max_iter: int,
-        callbacks: Sequence[Callback],
-        tol: float,
-        is_heat: bool = False,
-    ) -> dict[int, Outcome]:
-        side_by_side = 1
-        work = pass_work(data[0].shape, n_components, family.moments)
-        # A heat is over before threads of its own have paid for themselves.
-        if not is_heat and len(starts) > 1 and work < _SIDE_BY_SIDE_WORK and not callbacks:
-            side_by_side = min(resolve_threads(n_threads, np.inf), len(starts))
-        passes = Passes(family, *data, runner, n_threads if side_by_side == 1 else 1)
-
-        def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
-            guards[index] = Guard(family, strict)
-            return em.run(
-                passes.of_one_run() if accelerate is None else _quietly(passes.of_one_run()),
-                guards[index].update,
-                starts[index],
-                tol=tol,
-                max_iter=max_iter,
-                previous=previous,
-                start=index,
-                callbacks=(*callbacks, *stop),
-                on_interrupt=on_interrupt,
-                stopping=stopping,
-                steps=accelerated(accelerate, family, tol, stopping, previous),
-            )
-
-        return run_starts(run_one, starts, side_by_side, on_interrupt)
+    work = pass_work(rows.shape, n_components, family.moments) * max_iter * n_starts
+    runner = Runner(choose_engine(engine, work), n_threads)
+    family = family.scaled_to(lambda: rows.variances(runner))
+    loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
+    runs = Runs(family, n_components, runner, loop)
+    with borrowed_random_state(random_state) as rng:
+        starts, sample, heats = _starts(start, n_init, amend, rows, runs, rng, needs_sample=split_merge > 0)
 
     def run_heat(these: Mapping[int, Any], iterations: int) -> dict[int, Outcome]:
         assert sample is not None
-        return run_all(sample, these, iterations, (), min(tol, _HEAT_TOL), is_heat=True)
+        return runs.heat(sample, these, iterations)
 
-    def run_finals(these: Mapping[int, Any]) -> dict[int, Outcome]:
-        return run_all((X, sample_weight), these, max_iter, callbacks, tol)
-
-    every = {i: each.params for i, each in enumerate(found)}
-    outcomes, finals = race(every, plan.heats if races else (), run_heat, run_finals, is_sound)
-    best = best_run(list(finals.values()), is_sound)
+    every = {i: each.params for i, each in enumerate(starts)}
+    outcomes, finals = race(
+        every, heats if max_iter > 0 else (), run_heat, lambda these: runs.finals(rows, these), runs.is_sound
+    )
+    best = best_run(list(finals.values()), runs.is_sound)
     winner = next(i for i, run in finals.items() if getattr(run, "params", None) is best.params)
-    reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
     if split_merge > 0 and max_iter > 0:
         assert sample is not None
-        rows = np.ascontiguousarray(sample[0], dtype=np.float64)
-
-        def run_on(rows: np.ndarray, weight: np.ndarray | None, params: Params, iterations: int) -> EMResult[Any]:
-            passes = Passes(family, rows, weight, runner, n_threads)
-            return em.run(passes.accumulate, family.update, params, tol=_HEAT_TOL, max_iter=iterations)
-
-        def run_full(params: Params) -> EMResult[Any]:
-            return best_run(list(run_finals({winner: params}).values()))
-
-        best = Mover(family, rows, sample[1], runner, n_threads, run_on).improve(best, run_full, split_merge)
-    n_rows = len(X) if sample_weight is None else int(np.count_nonzero(sample_weight))
-    diagnostics = guards[winner].diagnose(best.params, n_rows) if max_iter > 0 else ()
+        best = _moved(best, winner, split_merge, runs, rows, sample)
+    diagnostics = runs.guards[winner].diagnose(best.params, rows.n_weighted) if max_iter > 0 else ()
     if strict and diagnostics:
         raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
-    methods = tuple(each.method for each in found)
-    return FitResult(family, best.params, best, reached, runner.name, methods, diagnostics)
+    reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
+    methods = tuple(each.method for each in starts)
+    return FitResult(family, best.params, best, reached, runner.engine.name, methods, diagnostics)
 
 
-def _quietly(accumulate: Callable[[Params], Stats]) -> Callable[[Params], Stats]:
-    """Without NumPy's warnings: an extrapolated point that is too far off overflows, and is rejected."""
+def _array_rows(X: Any, sample_weight: Any) -> ArrayRows:
+    X = as_rows(X)
+    return ArrayRows(X, as_weights(sample_weight, len(X)))
 
-    def quiet(params: Params) -> Stats:
-        with np.errstate(over="ignore", invalid="ignore"):
-            return accumulate(params)
 
-    return quiet
+def _starts(
+    start: str | Params | Sequence[Params],
+    n_init: int,
+    amend: Callable[[Any], Any] | None,
+    rows: Rows,
+    runs: Runs,
+    rng: np.random.RandomState,
+    needs_sample: bool,
+) -> tuple[list[Start], ArrayRows | None, Sequence[Heat]]:
+    """The starts; a sample of the rows where they race or ``needs_sample``; and the heats of the race."""
+    family, n_components, runner = runs.family, runs.n_components, runs.runner
+    by_panels = isinstance(start, str) and start == "auto" and searches(family, n_components)
+    plan = PANELS if by_panels else RESTARTS
+    most = plan.n_rows(family.n_parameters(n_components, rows.n_features))
+    has_many = rows.n_samples >= 2 * most
+    races = isinstance(start, str) and (by_panels or (n_init > 1 and has_many))
+    sample = None
+    if by_panels or needs_sample or (isinstance(start, str) and rows.in_memory is None):
+        sample = rows.sample(most if has_many else rows.n_samples, rng)
+    if isinstance(start, str):
+        source = sample if by_panels or rows.in_memory is None else rows.in_memory
+        assert source is not None
+        data = source.X, source.sample_weight
+        starts = find_starts(family, *data, n_components, start, n_init, rng, runner.engine, runner.n_threads, amend)
+        if races and sample is None:
+            sample = rows.sample(most, rng)
+    else:
+        given = [start] if isinstance(start, Params) else start
+        starts = [Start("given", params) for params in _check_starts(given, family, (n_components, rows.n_features))]
+    return starts, sample, plan.heats if races else ()
+
+
+def _moved(best: EMResult[Any], winner: int, rounds: int, runs: Runs, rows: Rows, sample: ArrayRows) -> EMResult[Any]:
+    """The best run after rounds of split-and-merge moves, which are tried on the sample."""
+
+    def run_on(X: np.ndarray, weight: np.ndarray | None, params: Params, iterations: int) -> EMResult[Any]:
+        return runs.trial(ArrayRows(X, weight), params, iterations)
+
+    def run_full(params: Params) -> EMResult[Any]:
+        return best_run(list(runs.finals(rows, {winner: params}).values()))
+
+    X = np.ascontiguousarray(sample.X, dtype=np.float64)
+    mover = Mover(runs.family, X, sample.sample_weight, runs.runner.engine, runs.runner.n_threads, run_on)
+    return mover.improve(best, run_full, rounds)
 
 
 def _check_options(
@@ -372,22 +263,3 @@ def _check_starts(starts: Sequence[Params], family: Family[Any], shape: tuple[in
                 f"{params.origin.shape}, but the fit is of {shape}"
             )
     return list(starts)
-
-
-# A new generator takes as long as a small fit; a used one is seeded anew in a tenth of that.
-_used_generators: list[np.random.RandomState] = []
-
-
-@contextmanager
-def _random_state(seed: Any) -> Iterator[np.random.RandomState]:
-    """As :func:`fastem.sampling.as_random_state`; what an integer seeds is used again afterwards."""
-    if not isinstance(seed, Integral):
-        yield as_random_state(seed)
-        return
-    try:
-        rng = _used_generators.pop()
-        rng.seed(int(seed))
-    except IndexError:
-        rng = as_random_state(seed)
-    yield rng
-    _used_generators.append(rng)

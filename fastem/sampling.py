@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
@@ -17,6 +19,25 @@ def as_random_state(seed: Any) -> np.random.RandomState:
     if isinstance(seed, Integral):
         return np.random.RandomState(int(seed))
     raise ValueError(f"random_state must be an integer, a numpy.random.RandomState or None, but got {seed!r}")
+
+
+# A new generator takes as long as a small fit; a used one is seeded anew in a tenth of that.
+_used_generators: list[np.random.RandomState] = []
+
+
+@contextmanager
+def borrowed_random_state(seed: Any) -> Iterator[np.random.RandomState]:
+    """As :func:`as_random_state`; what an integer seeds is used again afterwards."""
+    if not isinstance(seed, Integral):
+        yield as_random_state(seed)
+        return
+    try:
+        rng = _used_generators.pop()
+        rng.seed(int(seed))
+    except IndexError:
+        rng = as_random_state(seed)
+    yield rng
+    _used_generators.append(rng)
 
 
 class Sample:

@@ -16,7 +16,7 @@ import fastem
 from fastem import GaussianMixture, PoissonMixture, em
 from fastem.acceleration import ACCELERATIONS, EXTRAPOLATIONS, GuardedSteps, accelerated
 from fastem.families.base import DegenerateComponentError
-from fastem.fitting import Passes
+from fastem.passes import ArrayRows, Passes, Runner
 from fastem.stats import Stats, moments_of
 
 K, D = 3, 3
@@ -43,7 +43,7 @@ def overlapping(case, rng, n_samples=1500):
 
 def passes(case, X, engine="cython"):
     name = engine if engine in fastem.available_engines() else "numpy"
-    return Passes(case.family, X, None, fastem.get_engine(name), 1)
+    return Passes(case.family, ArrayRows(X), Runner(fastem.get_engine(name), 1))
 
 
 def mean_log_likelihood(steps, params):

@@ -11,7 +11,7 @@ from families import CASES
 from reference import assert_close, assert_stats_close
 
 import fastem
-from fastem.fitting import Passes
+from fastem.passes import ArrayRows, Passes, Runner
 from fastem.stats import Stats, moments_of, n_moments
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=str)
@@ -26,7 +26,7 @@ def accumulate(case, engine, X, params, sample_weight=None, n_threads=None):
 
 def passes(case, engine, X, sample_weight=None):
     """The E-step with everything that the M-step needs, shared moments included."""
-    return Passes(case.family, X, sample_weight, fastem.get_engine(engine), None).accumulate
+    return Passes(case.family, ArrayRows(X, sample_weight), Runner(fastem.get_engine(engine))).accumulate
 
 
 def arrays_of(record):

@@ -18,6 +18,7 @@ from fastem.engines import available_engines
 from fastem.online.blocks import Block
 from fastem.online.memory import Memory
 from fastem.online.sources import Incremental
+from fastem.passes import ArrayRows, Passes, Runner
 
 K, D = 3, 2
 
@@ -237,7 +238,7 @@ def recorded(case, X, n_blocks, n_passes, params):
     if case.name == "tied":  # the M-step needs moments of all rows, which do not change
 
         def e_step_with_shared(block, point):
-            stats = fastem.fitting.Passes(case.family, block.X, None, engine, 1).accumulate(point)
+            stats = Passes(case.family, ArrayRows(block.X), Runner(engine, 1)).accumulate(point)
             seen.append((block.X, point, stats))
             return stats
 

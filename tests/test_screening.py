@@ -6,7 +6,7 @@ from reference import assert_close
 
 import fastem
 import fastem.families.covariance_storage
-from fastem import Gaussian, fitting
+from fastem import Gaussian, passes
 from fastem.families.screening import find_screening
 
 K, D = 24, 10
@@ -124,7 +124,7 @@ def test_a_fit_groups_its_rows(compiled_engine, rng, monkeypatch):
     options = {"start": params, "sample_weight": rng.uniform(size=len(X)), "tol": 0.0, "max_iter": 9}
     options["engine"] = compiled_engine
     plain = fastem.fit(X, FAMILY, K, **options)
-    monkeypatch.setattr(fitting, "_GROUPED_ROWS", range(1000, 10_000))
+    monkeypatch.setattr(passes, "_GROUPED_ROWS", range(1000, 10_000))
     runner = type(fastem.get_engine(compiled_engine))
     calls = []
     group_rows = runner.group_rows

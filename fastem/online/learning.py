@@ -14,10 +14,11 @@ from fastem.data.arrays import sample_rows
 from fastem.em import Callback, EMResult, OnInterrupt
 from fastem.engines import Engine
 from fastem.families import Family, Params
-from fastem.fitting import FitResult, Passes, fit
+from fastem.fitting import FitResult, fit
 from fastem.online.blocks import Block, batch_rows, gathering_rows, joined
 from fastem.online.memory import Memory, StepSize
 from fastem.online.sources import BlockStep, Stepwise
+from fastem.passes import ArrayRows, Passes, Runner
 from fastem.stats import Stats
 
 # Rows that a start is found from, where there are more, or two for each free parameter: the steps that follow see all.
@@ -30,7 +31,7 @@ def block_step(family: Family[Any], engine: Engine, n_threads: int | None) -> Bl
     """The E-step of one block."""
 
     def e_step(block: Block, params: Params) -> Stats:
-        return Passes(family, block.X, block.weight, engine, n_threads).accumulate(params)
+        return Passes(family, ArrayRows(block.X, block.weight), Runner(engine, n_threads)).accumulate(params)
 
     return e_step
 

@@ -14,8 +14,9 @@ from fastem.em import Callback, Stopping
 from fastem.engines import choose_engine, pass_work
 from fastem.families import Gaussian, GaussianParams, Params
 from fastem.families.base import DegenerateComponentError
-from fastem.fitting import FitResult, Passes, fit
+from fastem.fitting import FitResult, fit
 from fastem.mixture import Mixture
+from fastem.passes import ArrayRows, Passes, Runner
 from fastem.restarts import RESTARTS
 
 
@@ -105,7 +106,7 @@ class Fits:
         X, weight = self.X, self.sample_weight
         if rows is not None:
             X, weight = X[rows], None if weight is None else weight[rows]
-        return Passes(family, X, weight, choose_engine(self.engine, 0.0), self.n_threads)
+        return Passes(family, ArrayRows(X, weight), Runner(choose_engine(self.engine, 0.0), self.n_threads))
 
     def _fit(
         self, family: Gaussian, n_components: int, start: str | GaussianParams, seed: int | None = None, **options: Any

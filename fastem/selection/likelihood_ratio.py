@@ -15,8 +15,9 @@ from fastem.engines import choose_engine, pass_work
 from fastem.estimators import GaussianMixture
 from fastem.families import Gaussian, GaussianParams
 from fastem.families.base import DegenerateComponentError
-from fastem.fitting import FitResult, feature_variances
+from fastem.fitting import FitResult
 from fastem.mixture import Mixture
+from fastem.passes import ArrayRows, Runner
 from fastem.progress import GridProgress
 from fastem.selection.fits import Fits
 from fastem.selection.neighbours import Components, splits
@@ -169,7 +170,7 @@ def bootstrap_lrt(
         )  # fmt: skip
         template._validate_params()
     X = as_rows(X)
-    family = template._family().scaled_to(lambda: feature_variances(X, None, choose_engine(engine, 0.0), n_threads))
+    family = template._family().scaled_to(lambda: ArrayRows(X).variances(Runner(choose_engine(engine, 0.0), n_threads)))
     rng = check_random_state(random_state)
     workers = Workers(n_threads, pass_work(X.shape, max(numbers) + 1, family.moments), on_interrupt)
     fits = Fits(

@@ -19,7 +19,7 @@ from fastem.em import Callback, OnInterrupt, Stopping
 from fastem.engines import choose_engine, pass_work
 from fastem.estimators import GaussianMixture
 from fastem.families.covariance_structures import SKLEARN_NAMES, STRUCTURES
-from fastem.fitting import feature_variances
+from fastem.passes import ArrayRows, Runner
 from fastem.progress import GridProgress
 from fastem.selection.cross_validation import make_folds
 from fastem.selection.fits import Fits
@@ -158,8 +158,8 @@ def search(
     seeds = [int(seed) for seed in rng.randint(np.iinfo(np.int32).max, size=n_init)]
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
     weight = as_weights(sample_weight, len(rows))
-    runner = choose_engine(engine, 0.0)
-    variances = cache(lambda: feature_variances(rows, weight, runner, n_threads))
+    runner = Runner(choose_engine(engine, 0.0), n_threads)
+    variances = cache(lambda: ArrayRows(rows, weight).variances(runner))
     families = {kind: template._family().scaled_to(variances) for kind, template in templates.items()}
     work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
     workers = Workers(n_threads, work, on_interrupt)

@@ -1,0 +1,169 @@
+"""Passes over a data set: the E-step of all of its rows, wherever they lie."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from fastem.data.arrays import rough_centre, sample_rows
+from fastem.engines import Engine
+from fastem.families import Family, Params
+from fastem.stats import Moments, Stats
+
+# Rows are grouped from this pass on, and if there are so many of them: an index costs half of a pass, and 4 bytes a
+# row, which memory that does not grow with the rows leaves room for up to here.
+_FIRST_GROUPING = 4
+_GROUPED_ROWS = range(20_000, 2**22)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What runs a pass: an engine, and its threads (None for as many as this process may use)."""
+
+    engine: Engine
+    n_threads: int | None = None
+
+
+class Rows(ABC):
+    """A data set: what EM asks of rows in memory, in files or on other machines.
+
+    Attributes
+    ----------
+    n_samples, n_features : int
+    """
+
+    n_samples: int
+    n_features: int
+
+    @property
+    @abstractmethod
+    def n_weighted(self) -> int:
+        """Rows of positive weight."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n_samples, self.n_features
+
+    @abstractmethod
+    def check(self, family: Family[Any]) -> None:
+        """Raise ValueError where the family has no density for a value."""
+
+    @abstractmethod
+    def accumulate(self, family: Family[Any], params: Params, runner: Runner, order: np.ndarray | None = None) -> Stats:
+        """E-step: the statistics of all rows under ``params``; ``order`` is what :meth:`order` said."""
+
+    @abstractmethod
+    def moments(self, kind: Moments, runner: Runner) -> Stats:
+        """Moments of all rows as one component about a point near them, in float64 whatever the rows are."""
+
+    @abstractmethod
+    def sample(self, most: int, rng: np.random.RandomState) -> ArrayRows:
+        """Rows of positive weight in memory: all, or ``most`` drawn at random where there are more."""
+
+    @property
+    def in_memory(self) -> ArrayRows | None:
+        """All rows, where methods that look for a start may have them all."""
+        return None
+
+    def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
+        """An order of the rows in which those of one component stand together, where that lets blocks skip."""
+        return None
+
+    def variances(self, runner: Runner) -> np.ndarray:
+        """Variance of each feature over all rows."""
+        stats = self.moments("diag", runner)
+        variances = stats.second[0] / stats.mass[0] - (stats.first[0] / stats.mass[0]) ** 2
+        return np.maximum(variances, 0.0)  # of a constant feature rounding may leave less
+
+
+class ArrayRows(Rows):
+    """Rows of an array or a memory map.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        As :func:`fastem.data.arrays.as_rows` returns it.
+    sample_weight : ndarray of shape (n_samples,), optional
+    """
+
+    def __init__(self, X: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
+        self.X = X
+        self.sample_weight = sample_weight
+        self.n_samples, self.n_features = X.shape
+
+    @property
+    def n_weighted(self) -> int:
+        return len(self.X) if self.sample_weight is None else int(np.count_nonzero(self.sample_weight))
+
+    @property
+    def in_memory(self) -> ArrayRows:
+        return self
+
+    def check(self, family: Family[Any]) -> None:
+        family.check_data(self.X)
+
+    def accumulate(self, family: Family[Any], params: Params, runner: Runner, order: np.ndarray | None = None) -> Stats:
+        return runner.engine.accumulate(
+            family, self.X, params, sample_weight=self.sample_weight, n_threads=runner.n_threads, order=order
+        )
+
+    def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
+        if self.n_samples not in _GROUPED_ROWS or not family.separates(params):
+            return None
+        return runner.engine.group_rows(family, self.X, params, n_threads=runner.n_threads)
+
+    def moments(self, kind: Moments, runner: Runner) -> Stats:
+        X, sample_weight = self.X, self.sample_weight
+        centre = rough_centre(X, sample_weight)
+        total: Stats | None = None
+        step = len(X) if X.dtype == np.float64 else max(1, 2**17 // X.shape[1])
+        for start in range(0, len(X), step):
+            rows = X[start : start + step].astype(np.float64, copy=False)
+            weight = None if sample_weight is None else sample_weight[start : start + step]
+            every = np.broadcast_to(np.ones(()), (len(rows), 1))
+            stats = runner.engine.accumulate_given(
+                kind, rows, every, centre[None], sample_weight=weight, n_threads=runner.n_threads
+            )
+            total = stats if total is None else total + stats
+        assert total is not None
+        return total
+
+    def sample(self, most: int, rng: np.random.RandomState) -> ArrayRows:
+        return ArrayRows(*sample_rows(self.X, self.sample_weight, most, rng))
+
+
+class Passes:
+    """The E-steps of one family over one data set."""
+
+    def __init__(self, family: Family[Any], rows: Rows, runner: Runner) -> None:
+        self.family = family
+        self.rows = rows
+        self.runner = runner
+        # What does not depend on the parameters is computed once, about a point that does not depend on them either.
+        self._shared = None if family.shared_moments is None else rows.moments(family.shared_moments, runner)
+
+    def accumulate(self, params: Params, order: np.ndarray | None = None) -> Stats:
+        """E-step: the statistics of all rows under ``params``."""
+        stats = self.rows.accumulate(self.family, params, self.runner, order)
+        return stats if self._shared is None else replace(stats, shared=self._shared)
+
+    def of_one_run(self) -> Callable[[Params], Stats]:
+        """The E-step of one run: as it settles, rows are grouped by component where that lets whole blocks skip."""
+        order: np.ndarray | None = None
+        passes = count(1)
+
+        def accumulate(params: Params) -> Stats:
+            nonlocal order
+            number = next(passes)
+            # In the passes 4, 8, 16 ...: labels change less and less.
+            if number >= _FIRST_GROUPING and number & (number - 1) == 0:
+                found = self.rows.order(self.family, params, self.runner)
+                order = order if found is None else found
+            return self.accumulate(params, order)
+
+        return accumulate

@@ -1,0 +1,125 @@
+"""Runs of the EM loop from the starts of one fit, with what held their components up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastem import em
+from fastem.acceleration import Acceleration, accelerated
+from fastem.degeneracy import Guard
+from fastem.em import Callback, EMResult, OnInterrupt, Stopping
+from fastem.engines import pass_work
+from fastem.engines.threads import resolve_threads
+from fastem.families import Family, Params
+from fastem.passes import Passes, Rows, Runner
+from fastem.restarts import Outcome, run_starts
+from fastem.stats import Stats
+
+# Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
+_SIDE_BY_SIDE_WORK = 5e7
+# A heat stops early only where nothing happens any more: slow starts may be the better ones.
+_HEAT_TOL = 1e-5
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Options of the loop, as in :func:`fastem.fit`."""
+
+    tol: float
+    max_iter: int
+    stopping: Stopping
+    accelerate: Acceleration | None
+    previous: float
+    callbacks: Sequence[Callback]
+    on_interrupt: OnInterrupt
+    strict: bool
+
+
+@dataclass
+class Runs:
+    """Runs from numbered starts.
+
+    Attributes
+    ----------
+    guards : dict of int to Guard
+        Of the last run from each start.
+    """
+
+    family: Family[Any]
+    n_components: int
+    runner: Runner
+    loop: Loop
+    guards: dict[int, Guard] = field(default_factory=dict)
+
+    def is_sound(self, params: Params) -> bool:
+        """Whether these are parameters of a mixture whose likelihood counts."""
+        held_up = any(guard.has_held_up(params) for guard in self.guards.values())
+        return not held_up and not self.family.collapsed_components(params).any()
+
+    def finals(self, rows: Rows, starts: Mapping[int, Any]) -> dict[int, Outcome]:
+        """Run in full."""
+        runner = self.runner
+        side_by_side = 1
+        work = pass_work(rows.shape, self.n_components, self.family.moments)
+        if len(starts) > 1 and work < _SIDE_BY_SIDE_WORK and not self.loop.callbacks:
+            side_by_side = min(resolve_threads(runner.n_threads, np.inf), len(starts))
+            runner = runner if side_by_side == 1 else Runner(runner.engine, 1)
+        loop = self.loop
+        return self._run(
+            Passes(self.family, rows, runner), starts, loop.tol, loop.max_iter, loop.callbacks, side_by_side
+        )
+
+    def heat(self, rows: Rows, starts: Mapping[int, Any], max_iter: int) -> dict[int, Outcome]:
+        """Run for a few iterations: over before threads of its own have paid for themselves."""
+        return self._run(
+            Passes(self.family, rows, self.runner), starts, min(self.loop.tol, _HEAT_TOL), max_iter, (), side_by_side=1
+        )
+
+    def trial(self, rows: Rows, params: Params, max_iter: int) -> EMResult[Any]:
+        """Plain EM for a few iterations, in which a collapse is an error."""
+        accumulate = Passes(self.family, rows, self.runner).accumulate
+        return em.run(accumulate, self.family.update, params, tol=_HEAT_TOL, max_iter=max_iter)
+
+    def _run(
+        self,
+        passes: Passes,
+        starts: Mapping[int, Any],
+        tol: float,
+        max_iter: int,
+        callbacks: Sequence[Callback],
+        side_by_side: int,
+    ) -> dict[int, Outcome]:
+        loop = self.loop
+
+        def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
+            self.guards[index] = Guard(self.family, loop.strict)
+            e_step = passes.of_one_run()
+            return em.run(
+                e_step if loop.accelerate is None else _quietly(e_step),
+                self.guards[index].update,
+                starts[index],
+                tol=tol,
+                max_iter=max_iter,
+                previous=loop.previous,
+                start=index,
+                callbacks=(*callbacks, *stop),
+                on_interrupt=on_interrupt,
+                stopping=loop.stopping,
+                steps=accelerated(loop.accelerate, self.family, tol, loop.stopping, loop.previous),
+            )
+
+        return run_starts(run_one, starts, side_by_side, loop.on_interrupt)
+
+
+def _quietly(accumulate: Callable[[Params], Stats]) -> Callable[[Params], Stats]:
+    """Without NumPy's warnings: an extrapolated point that is too far off overflows, and is rejected."""
+
+    def quiet(params: Params) -> Stats:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return accumulate(params)
+
+    return quiet
