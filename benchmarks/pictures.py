@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -57,6 +58,14 @@ def _table(head: list[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def _parameters(model: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return model.weights_, model.means_, model.covariances_
+
+
+def versions(folder: Path, seeds: int) -> str:
+    found = {THEM: "", "fastem": fastem.__version__, "NumPy": np.__version__}
+    if "mclust" in contenders():
+        asked = ["Rscript", "--vanilla", "-e", "cat(as.character(packageVersion('mclust')))"]
+        found["mclust"] = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    return f"Measured with {', '.join(f'{name} {version}'.strip() for name, version in found.items())}."
 
 
 # Two long clusters side by side.
@@ -319,6 +328,7 @@ def starts(folder: Path, seeds: int) -> str:
 
 
 SECTIONS: dict[str, Callable[[Path, int], str]] = {
+    "versions": versions,
     "parallel": parallel,
     "units": units,
     "collapse": collapse,

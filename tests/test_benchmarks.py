@@ -197,6 +197,7 @@ def test_every_section_of_what_goes_wrong_is_measured():
     tables = dict(re.findall(TABLE, PAGE.read_text(encoding="utf-8"), re.DOTALL))
     program = (BENCHMARKS / "pictures.py").read_text(encoding="utf-8")
     assert list(tables) == re.findall(r'^    "(\w+)": \1,$', program, re.MULTILINE)
+    assert tables.pop("versions").startswith("Measured with scikit-learn")
     assert all("| --- |" in table for table in tables.values())
 
 
