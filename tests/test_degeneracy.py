@@ -89,6 +89,15 @@ def test_an_outlier_does_not_hide_the_clusters(rng):
     assert sorted(np.bincount(model.predict(X), minlength=3)) == [1, 119, 120]
 
 
+@pytest.mark.xfail(reason="a component on an outlier has collapsed, and any start without one wins")
+@pytest.mark.filterwarnings("ignore::fastem.DegenerateComponentWarning")
+def test_more_starts_are_not_worse_with_an_outlier():
+    X = two_clusters(np.random.default_rng(0))
+    X[0] = 100 * X.std(axis=0)
+    one, three = (GaussianMixture(3, random_state=0, n_init=n).fit(X).lower_bound_ for n in (1, 3))
+    assert three > one - 1e-3
+
+
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_every_structure_is_held_up(name, rng):
     X = np.column_stack([two_clusters(rng), np.full(240, 3.0)])
