@@ -85,7 +85,7 @@ class Passes:
         # What does not depend on the parameters is computed once, about a point that does not depend on them either.
         self._shared = None
         if family.shared_moments is not None:
-            self._shared = _moments_of_all_rows(family.shared_moments, X, sample_weight, engine, n_threads)
+            self._shared = moments_of_all_rows(family.shared_moments, X, sample_weight, engine, n_threads)
 
     def accumulate(self, params: Params, order: np.ndarray | None = None) -> Stats:
         """E-step: the statistics of all rows under ``params``."""
@@ -106,12 +106,14 @@ class Passes:
             is_time = number >= _FIRST_GROUPING and number & (number - 1) == 0 and len(self.X) in _GROUPED_ROWS
             if is_time and self.family.separates(params):
                 order = self.engine.group_rows(self.family, self.X, params, n_threads=self.n_threads)
-            return self.accumulate(params, order)
+            stats = self.accumulate(params, order)
+            prior = self.family.log_prior(params)
+            return stats if prior == 0 else replace(stats, log_likelihood=stats.log_likelihood + prior)
 
         return accumulate
 
 
-def _moments_of_all_rows(
+def moments_of_all_rows(
     moments: Moments, X: np.ndarray, sample_weight: np.ndarray | None, engine: Engine, n_threads: int | None
 ) -> Stats:
     """Moments of all rows about a point near them, in float64 whatever the rows are: it is done once."""
@@ -126,15 +128,6 @@ def _moments_of_all_rows(
         total = stats if total is None else total + stats
     assert total is not None
     return total
-
-
-def feature_variances(
-    X: np.ndarray, sample_weight: np.ndarray | None, engine: Engine, n_threads: int | None
-) -> np.ndarray:
-    """Variance of each feature over all rows."""
-    stats = _moments_of_all_rows("diag", X, sample_weight, engine, n_threads)
-    variances = stats.second[0] / stats.mass[0] - (stats.first[0] / stats.mass[0]) ** 2
-    return np.maximum(variances, 0.0)  # of a constant feature rounding may leave less
 
 
 def fit(
@@ -240,7 +233,9 @@ def fit(
     work = pass_work(X.shape, n_components, family.moments)
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     runner = choose_engine(engine, work * max_iter * n_starts)
-    family = family.scaled_to(lambda: feature_variances(X, sample_weight, runner, n_threads))
+    family = family.scaled_to(
+        lambda moments: moments_of_all_rows(moments, X, sample_weight, runner, n_threads), n_components
+    )
     by_panels = isinstance(start, str) and start == "auto" and searches(family, n_components)
     plan = PANELS if by_panels else RESTARTS
     n_rows = plan.n_rows(family.n_parameters(n_components, X.shape[1]))

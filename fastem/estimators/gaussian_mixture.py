@@ -12,13 +12,14 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastem.estimators.base import BaseMixture
 from fastem.estimators.given import checked_array, checked_weights
-from fastem.families import Gaussian, GaussianParams, Params
+from fastem.families import Gaussian, GaussianParams, NormalInverseWishart, Params
 from fastem.families.covariance_structures import COVARIANCE_TYPES, storage_of
 from fastem.fitting import FitResult
 from fastem.mixture import Mixture
 
 # Fitted attributes that scikit-learn's model has not.
-_NOT_OF_SKLEARN = ("history_", "engine_", "init_lower_bounds_", "init_methods_", "reg_covar_", "diagnostics_")
+_NOT_OF_SKLEARN = ("history_", "engine_", "init_lower_bounds_", "init_methods_", "reg_covar_", "covariance_prior_",
+                   "diagnostics_")  # fmt: skip
 
 
 class GaussianMixture(BaseMixture):
@@ -150,6 +151,8 @@ class GaussianMixture(BaseMixture):
         **BaseMixture._parameter_constraints,
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
         "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"}), "array-like"],
+        "covariance_prior": [NormalInverseWishart, StrOptions({"auto"}), dict, None],
+        "eigenvalue_ratio": [Interval(Real, 1.0, None, closed="left"), None],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -161,7 +164,7 @@ class GaussianMixture(BaseMixture):
         *,
         covariance_type: str = "full",
         tol: float = 1e-3,
-        reg_covar: Any = 1e-6,
+        reg_covar: Any = "auto",
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "auto",
@@ -180,6 +183,8 @@ class GaussianMixture(BaseMixture):
         stopping: str = "change",
         split_merge: int = 0,
         strict: bool = False,
+        covariance_prior: Any = None,
+        eigenvalue_ratio: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -203,6 +208,8 @@ class GaussianMixture(BaseMixture):
         self.stopping = stopping
         self.split_merge = split_merge
         self.strict = strict
+        self.covariance_prior = covariance_prior
+        self.eigenvalue_ratio = eigenvalue_ratio
 
     @classmethod
     def from_parameters(
@@ -280,12 +287,13 @@ class GaussianMixture(BaseMixture):
 
     def _family(self) -> Gaussian:
         reg_covar = float(self.reg_covar) if isinstance(self.reg_covar, Real) else self.reg_covar
-        return Gaussian(self.covariance_type, reg_covar)  # type: ignore[arg-type]
+        return Gaussian(self.covariance_type, reg_covar, self.covariance_prior, self.eigenvalue_ratio)  # type: ignore[arg-type]
 
     def _set_result(self, result: FitResult, dtype: Any) -> None:
         super()._set_result(result, dtype)
         assert isinstance(result.family, Gaussian)
         self.reg_covar_ = np.broadcast_to(result.family.ridge, self.means_.shape[1:]).copy()
+        self.covariance_prior_ = result.family.covariance_prior
 
     def _given_params(self, start: Params | None, n_features: int, dtype: Any) -> Params | None:
         n_components, family = self.n_components, self._family()

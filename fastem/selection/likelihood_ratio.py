@@ -15,7 +15,7 @@ from fastem.engines import choose_engine, pass_work
 from fastem.estimators import GaussianMixture
 from fastem.families import Gaussian, GaussianParams
 from fastem.families.base import DegenerateComponentError
-from fastem.fitting import FitResult, feature_variances
+from fastem.fitting import FitResult, moments_of_all_rows
 from fastem.mixture import Mixture
 from fastem.progress import GridProgress
 from fastem.selection.fits import Fits
@@ -113,7 +113,7 @@ def bootstrap_lrt(
     init_params: str = "k-means++",
     tol: float = 1e-5,
     max_iter: int = 1000,
-    reg_covar: Any = 1e-6,
+    reg_covar: Any = "auto",
     random_state: Any = None,
     engine: str = "auto",
     n_threads: int | None = None,
@@ -169,7 +169,8 @@ def bootstrap_lrt(
         )  # fmt: skip
         template._validate_params()
     X = as_rows(X)
-    family = template._family().scaled_to(lambda: feature_variances(X, None, choose_engine(engine, 0.0), n_threads))
+    runner = choose_engine(engine, 0.0)
+    family = template._family().scaled_to(lambda kind: moments_of_all_rows(kind, X, None, runner, n_threads), 1)
     rng = check_random_state(random_state)
     workers = Workers(n_threads, pass_work(X.shape, max(numbers) + 1, family.moments), on_interrupt)
     fits = Fits(
