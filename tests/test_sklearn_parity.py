@@ -19,8 +19,8 @@ from fastem import GaussianMixture
 
 STRUCTURES = ["full", "tied", "diag", "spherical"]
 NUMBERS = ["weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bound_", "lower_bounds_"]
-# The default of "init_params" is another.
-OPTIONS = {"tol": 1e-5, "max_iter": 200, "random_state": 3, "init_params": "kmeans"}
+# The defaults of "init_params" and "reg_covar" are others.
+OPTIONS = {"tol": 1e-5, "max_iter": 200, "random_state": 3, "init_params": "kmeans", "reg_covar": 1e-6}
 
 
 @pytest.fixture(name="X")

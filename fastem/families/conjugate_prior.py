@@ -19,7 +19,7 @@ _SHRINKAGE = 0.01
 class NormalInverseWishart:
     """Prior of a Gaussian component's mean and covariance.
 
-    The mean is normal around ``mean`` with covariance ``Sigma / shrinkage``, and ``Sigma`` inverse Wishart, of a density
+    The mean is normal around ``mean`` with covariance ``Sigma / shrinkage``. ``Sigma`` is inverse Wishart, of a density
     proportional to ``|Sigma|^-(degrees_of_freedom + D + 1)/2 exp(-tr(scale Sigma^-1) / 2)``. Variances ("diag",
     "spherical") are inverse gamma: ``v^-(degrees_of_freedom + 2)/2 exp(-scale / (2 v))``. A covariance that all
     components have in common has one prior.
@@ -107,7 +107,9 @@ class NormalInverseWishart:
             # Of so many rows less one; of weights that sum to less than two rows there is no such number.
             scale = total.second[0] / max(total.weight - 1, total.weight / 2) * n_components ** (-2 / n_features)
             scale = scale if structure.storage.is_matrix else float(scale.mean())
-        return replace(self, mean=mean, degrees_of_freedom=n_features + 2.0 if freedom is None else freedom, scale=scale)
+        return replace(
+            self, mean=mean, degrees_of_freedom=n_features + 2.0 if freedom is None else freedom, scale=scale
+        )
 
     def shrunk_means(self, stats: Stats, masses: np.ndarray) -> np.ndarray:
         """The means of the M-step."""

@@ -307,7 +307,7 @@ class Gaussian(Family[GaussianParams]):
 
 
 def _variances(total: Stats) -> np.ndarray:
-    """Variance of each feature of all rows as one component; of a constant feature, which has no scale of its own, 1."""
+    """Variance of each feature, of rows as one component; of a constant one, which has no scale of its own, 1."""
     second = total.second[0]
     variances = (np.diagonal(second) if total.moments == "full" else second) / total.mass[0]
     return np.where(variances > (_ROUNDINGS * total.origin[0]) ** 2, variances, 1.0)

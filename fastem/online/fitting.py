@@ -187,9 +187,14 @@ def fit_online(
         steps=averaged_steps() if method == "averaged" else None,
     )
     held_out = None if watch is None else watch.ended()
-    family = scaled_to_rows(family, source.stats)
     return OnlineResult(
-        family, run.params, run, (run.lower_bound,), runner.name, n_samples=blocks.n_read, held_out=held_out
+        scaled_to_rows(family, source.stats),
+        run.params,
+        run,
+        (run.lower_bound,),
+        runner.name,
+        n_samples=blocks.n_read,
+        held_out=held_out,
     )
 
 

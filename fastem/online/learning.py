@@ -158,7 +158,9 @@ class Learner:
             callbacks=callbacks,
             on_interrupt=on_interrupt,
         )
-        result = FitResult(scaled_to_rows(self.family, source.stats), run.params, run, (run.lower_bound,), self.engine.name)
+        result = FitResult(
+            scaled_to_rows(self.family, source.stats), run.params, run, (run.lower_bound,), self.engine.name
+        )
         return Learned(run.params, source.memory, (), n_samples), result
 
     def _check(self, params: Params, block: Block) -> None:
