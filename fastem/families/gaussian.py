@@ -126,7 +126,7 @@ class Gaussian(Family[GaussianParams]):
             if prior is not None or self.eigenvalue_ratio is not None:
                 reg_covar = 0.0
             else:
-                reg_covar = tuple((_RELATIVE_RIDGE * _variances(measure("diag").together())).tolist())
+                reg_covar = tuple((_RELATIVE_RIDGE * _variances(measure("diag"))).tolist())
         return replace(self, reg_covar=reg_covar, covariance_prior=prior)
 
     def check_data(self, X: np.ndarray) -> None:
@@ -233,7 +233,7 @@ class Gaussian(Family[GaussianParams]):
 
     def update(self, stats: Stats) -> GaussianParams:
         if self.is_relative:  # rows that come in pieces: relative to those so far
-            return self.scaled_to(lambda _: stats, len(stats.mass)).update(stats)
+            return self.scaled_to(lambda _: stats.together(), len(stats.mass)).update(stats)
         masses = component_masses(stats)
         weights, prior = masses / masses.sum(), self.covariance_prior
         if prior is not None:
@@ -308,8 +308,8 @@ class Gaussian(Family[GaussianParams]):
 
 def _variances(total: Stats) -> np.ndarray:
     """Variance of each feature, of rows as one component; of a constant one, which has no scale of its own, 1."""
-    second = total.second[0]
-    variances = (np.diagonal(second) if total.moments == "full" else second) / total.mass[0]
+    mass, second = total.mass[0], total.second[0]
+    variances = (np.diagonal(second) if total.moments == "full" else second) / mass - (total.first[0] / mass) ** 2
     return np.where(variances > (_ROUNDINGS * total.origin[0]) ** 2, variances, 1.0)
 
 

@@ -37,7 +37,7 @@ def block_step(family: Family[Any], engine: Engine, n_threads: int | None) -> Bl
 
 def scaled_to_rows(family: Family[Any], stats: Stats | None) -> Family[Any]:
     """The family with settings that are relative to the rows so far in numbers."""
-    return family if stats is None else family.scaled_to(lambda _: stats, len(stats.mass))
+    return family if stats is None else family.scaled_to(lambda _: stats.together(), len(stats.mass))
 
 
 def find_start(
