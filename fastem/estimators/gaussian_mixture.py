@@ -26,8 +26,8 @@ class GaussianMixture(BaseMixture):
     """Mixture of Gaussians, fitted by expectation-maximization on compiled kernels.
 
     Parameters, methods and fitted attributes are those of ``sklearn.mixture.GaussianMixture``, with the same meaning;
-    code that imports it from there runs unchanged. The last seven parameters are additions, and so is the default of
-    ``init_params``.
+    code that imports it from there runs unchanged. The parameters from ``engine`` on are additions, and so are the
+    defaults of ``init_params`` and ``reg_covar``.
 
     Parameters
     ----------
@@ -41,10 +41,11 @@ class GaussianMixture(BaseMixture):
         "EVV", "VVV" (full).
     tol : float, default=1e-3
         Stop when the mean log-likelihood of a row changes by less.
-    reg_covar : float, array-like of shape (n_features,) or "auto", default=1e-6
+    reg_covar : float, array-like of shape (n_features,) or "auto", default="auto"
         Added to the diagonal of each component's covariance, in squared units of the data, before the structure is
-        imposed on them. "auto" is 1e-6 times the variance of each feature over all rows: the fit is then the same in
-        any units of the features.
+        imposed on them. "auto" is 1e-6 times the variance of each feature over all rows, so that the fit is the same in
+        any units of the features; or 0 with ``covariance_prior`` or ``eigenvalue_ratio``. scikit-learn's default is
+        1e-6.
     max_iter : int, default=100
     n_init : int, default=1
         Number of starts, or with ``init_params="auto"`` of panels of starts; the fit of the highest likelihood is kept.
@@ -92,6 +93,13 @@ class GaussianMixture(BaseMixture):
     strict : bool, default=False
         Whether a degenerate component is an error. Otherwise the fit ends with a model and a
         :class:`fastem.DegenerateComponentWarning`, and ``diagnostics_`` says what is wrong.
+    covariance_prior : {None, "auto"}, fastem.NormalInverseWishart or dict, default=None
+        Conjugate prior of means and covariances: the fit is the mode of the posterior. "auto" is that of Fraley &
+        Raftery (2007), which depends on the rows alone; a dict has parameters of
+        :class:`fastem.NormalInverseWishart`. For "full", "tied", "diag", "spherical", and "EII" and "EEI".
+    eigenvalue_ratio : float or None, default=None
+        The largest that the ratio of two eigenvalues of covariances may be, over all components; at least 1 (TCLUST's
+        ``restr.fact``). For the same types.
 
     Attributes
     ----------
@@ -104,11 +112,14 @@ class GaussianMixture(BaseMixture):
         ``P @ P.T = precision``.
     reg_covar_ : ndarray of shape (n_features,)
         What ``reg_covar`` came to in the fit.
+    covariance_prior_ : fastem.NormalInverseWishart or None
+        The same of ``covariance_prior``.
     converged_ : bool
     n_iter_ : int
         Iterations of the best start: passes over the rows, with those to points that acceleration then rejected.
     lower_bound_ : float
-        Mean log-likelihood of a row in the last E-step of the best start.
+        Mean log-likelihood of a row in the last E-step of the best start; with ``covariance_prior`` the log-posterior,
+        up to a constant, over the number of rows.
     lower_bounds_ : list of float
         The same after each iteration.
     init_lower_bounds_ : list of float
@@ -130,7 +141,9 @@ class GaussianMixture(BaseMixture):
     References
     ----------
     Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm. Celeux & Govaert
-    (1995), Gaussian parsimonious clustering models: the structures.
+    (1995), Gaussian parsimonious clustering models: the structures. Fraley & Raftery (2007), Bayesian regularization
+    for normal mixture estimation and model-based clustering: the prior. Fritz, García-Escudero & Mayo-Iscar (2013), A
+    fast algorithm for robust constrained clustering: the bound on the eigenvalues.
 
     Examples
     --------
