@@ -127,7 +127,7 @@ def test_no_iterations(X, structure):
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_warm_start(X, structure):
     models = [
-        cls(3, covariance_type=structure, warm_start=True, max_iter=20, init_params="kmeans", random_state=0, n_init=2)
+        cls(3, covariance_type=structure, warm_start=True, **{**OPTIONS, "tol": 1e-3, "max_iter": 20, "n_init": 2})
         for cls in (GaussianMixture, SklearnMixture)
     ]
     for _ in range(4):

@@ -189,6 +189,23 @@ class Family(ABC, Generic[P]):
         return
 
 
+def update_or_hold_up(family: Family[P], stats: Stats) -> tuple[P, DegenerateComponentError | None]:
+    """M-step, where need be with more regularisation, and the collapse that called for it.
+
+    Raises
+    ------
+    DegenerateComponentError
+        If that does not help.
+    """
+    try:
+        return family.update(stats), None
+    except DegenerateComponentError as error:
+        params = family.held_up(stats)
+        if params is None:
+            raise
+        return params, error
+
+
 def origin_only(origin: np.ndarray, dtype: np.dtype[Any]) -> Packed:
     """Parameters for a pass with given responsibilities, which needs origins alone."""
     n_components, n_features = origin.shape
