@@ -19,8 +19,8 @@ _EMPTY_ROWS = 0.5
 
 Kind = Literal["held up", "collapsed", "empty"]
 _WHAT_TO_TRY = (
-    "Try fewer components, another start (random_state, n_init, init_params), a larger reg_covar, a covariance_prior, or "
-    "data without constant, collinear or repeated parts; strict=True makes it an error."
+    "Try fewer components, another start (random_state, n_init, init_params), a larger reg_covar, a covariance_prior, "
+    "or data without constant, collinear or repeated parts; strict=True makes it an error."
 )
 
 
