@@ -167,7 +167,7 @@ def test_methods(X, structure):
 def test_constructor_parameters_and_defaults():
     mine, theirs = (inspect.signature(cls).parameters for cls in (GaussianMixture, SklearnMixture))
     for name, parameter in theirs.items():
-        assert mine[name].default == ("auto" if name == "init_params" else parameter.default), name
+        assert mine[name].default == ("auto" if name in ("init_params", "reg_covar") else parameter.default), name
         assert mine[name].kind == parameter.kind, name
     assert [name for name in mine if name in theirs] == list(theirs)
     assert set(GaussianMixture().get_params()) >= set(SklearnMixture().get_params())
