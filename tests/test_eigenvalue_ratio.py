@@ -118,8 +118,8 @@ def test_a_prior_and_a_bound_go_together(iris):
 
 
 def test_errors(iris):
-    for bad in (0.5, np.nan, -1):
-        with pytest.raises(ValueError, match="eigenvalue_ratio must be None or at least 1"):
+    for bad in (0.5, np.nan, -1, np.inf):
+        with pytest.raises(ValueError, match="eigenvalue_ratio must be None or a number of at least 1"):
             Gaussian(eigenvalue_ratio=bad)
     with pytest.raises(ValueError, match="'eigenvalue_ratio' parameter"):
         GaussianMixture(2, eigenvalue_ratio=0.5).fit(iris)

@@ -98,6 +98,16 @@ def test_rows_in_pieces_are_measured_so_far(covariance_type, rng):
         assert_close(relative.covariances / absolute.covariances, np.ones_like(relative.covariances), 1e-9)
 
 
+def test_statistics_alone_are_held_up_too(rng):
+    X = np.repeat(rng.normal(size=(20, 1)), 2, axis=1) * [1.0, 1e9]
+    family, responsibilities = Gaussian(), np.eye(2)[np.arange(20) % 2]
+    S = moments_of(X, responsibilities, np.zeros((2, 2)), "full")
+    stats = Stats(20.0, 0.0, np.zeros((2, 2)), S, "full")
+    found = family.held_up(stats)
+    expected = Gaussian(reg_covar=1e-6 * X.var(axis=0)).update(stats)
+    assert_close(found.covariances / expected.covariances, np.ones((2, 2, 2)), 1e-6)
+
+
 # Structures that a rotation leads to themselves.
 ROTATABLE = ("full", "tied", "spherical", "EII", "VEE", "EEV", "VEV", "EVV", "EVE", "VVE")
 

@@ -181,7 +181,10 @@ class Family(ABC, Generic[P]):
         return self
 
     def log_prior(self, params: P) -> float:
-        """Logarithm of the prior density of ``params``, up to a constant, where the M-step has a prior."""
+        """Logarithm of the prior density of ``params``, up to a constant, where the M-step has a prior.
+
+        The loop adds it to the log-likelihood, and ``expected_log_likelihood`` has it too.
+        """
         return 0.0
 
     def check_data(self, X: np.ndarray) -> None:

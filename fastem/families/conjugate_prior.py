@@ -57,6 +57,9 @@ class NormalInverseWishart:
                 if not np.isfinite(values).all() or values.ndim > 2 or (name == "mean" and values.ndim != 1):
                     raise ValueError(f"the prior's {name} must be finite numbers, but got {given!r}")
                 object.__setattr__(self, name, _as_tuple(values.tolist()))
+        object.__setattr__(self, "shrinkage", float(self.shrinkage))
+        if self.degrees_of_freedom is not None:
+            object.__setattr__(self, "degrees_of_freedom", float(self.degrees_of_freedom))
         if not 0 <= self.shrinkage < np.inf:
             raise ValueError(f"the prior's shrinkage must be a number of at least 0, but got {self.shrinkage!r}")
         if self.mean is not None and self.shrinkage == 0:

@@ -83,8 +83,12 @@ class Gaussian(Family[GaussianParams]):
         elif np.size(self.reg_covar) == 0 or not np.all(np.asarray(self.reg_covar) >= 0):
             raise ValueError(f"reg_covar must be at least 0, but got {self.reg_covar!r}")
         object.__setattr__(self, "covariance_prior", as_prior(self.covariance_prior))
-        if self.eigenvalue_ratio is not None and not self.eigenvalue_ratio >= 1:
-            raise ValueError(f"eigenvalue_ratio must be None or at least 1, but got {self.eigenvalue_ratio!r}")
+        if self.eigenvalue_ratio is not None:
+            if not 1 <= self.eigenvalue_ratio < np.inf:
+                raise ValueError(
+                    f"eigenvalue_ratio must be None or a number of at least 1, but got {self.eigenvalue_ratio!r}"
+                )
+            object.__setattr__(self, "eigenvalue_ratio", float(self.eigenvalue_ratio))
         for name in ("covariance_prior", "eigenvalue_ratio"):
             if getattr(self, name) is not None and not self.structure.is_all_or_nothing:
                 possible = [*SKLEARN_COVARIANCE_TYPES, *(s.name for s in STRUCTURES.values() if s.is_all_or_nothing)]
@@ -128,6 +132,9 @@ class Gaussian(Family[GaussianParams]):
             else:
                 reg_covar = tuple((_RELATIVE_RIDGE * _variances(measure("diag"))).tolist())
         return replace(self, reg_covar=reg_covar, covariance_prior=prior)
+
+    def _relative_to(self, stats: Stats) -> Gaussian:
+        return self.scaled_to(lambda _: stats.together(), len(stats.mass))
 
     def check_data(self, X: np.ndarray) -> None:
         if isinstance(self.reg_covar, tuple) and len(self.reg_covar) != X.shape[1]:
@@ -181,6 +188,8 @@ class Gaussian(Family[GaussianParams]):
 
     def held_up(self, stats: Stats) -> GaussianParams | None:
         """The M-step with as small a ``reg_covar`` as it can have, of shares of the variances of all rows."""
+        if self.is_relative:
+            return self._relative_to(stats).held_up(stats)
         variances = _variances(stats.together())
         if not np.isfinite(variances).all():
             return None
@@ -233,7 +242,7 @@ class Gaussian(Family[GaussianParams]):
 
     def update(self, stats: Stats) -> GaussianParams:
         if self.is_relative:  # rows that come in pieces: relative to those so far
-            return self.scaled_to(lambda _: stats.together(), len(stats.mass)).update(stats)
+            return self._relative_to(stats).update(stats)
         masses = component_masses(stats)
         weights, prior = masses / masses.sum(), self.covariance_prior
         if prior is not None:
