@@ -306,7 +306,7 @@ class GaussianMixture(BaseMixture):
         super()._set_result(result, dtype)
         assert isinstance(result.family, Gaussian)
         self.reg_covar_ = np.broadcast_to(result.family.ridge, self.means_.shape[1:]).copy()
-        self.covariance_prior_ = result.family.covariance_prior
+        self.covariance_prior_ = result.family.prior
 
     def _given_params(self, start: Params | None, n_features: int, dtype: Any) -> Params | None:
         n_components, family = self.n_components, self._family()

@@ -65,7 +65,7 @@ class Gaussian(Family[GaussianParams]):
 
     covariance_type: CovarianceType = "full"
     reg_covar: float | tuple[float, ...] | Literal["auto"] = "auto"
-    covariance_prior: NormalInverseWishart | None = None
+    covariance_prior: NormalInverseWishart | Literal["auto"] | dict[str, Any] | None = None
     eigenvalue_ratio: float | None = None
 
     name = "gaussian"
@@ -114,15 +114,19 @@ class Gaussian(Family[GaussianParams]):
         return np.array(self.reg_covar) if isinstance(self.reg_covar, tuple) else self.reg_covar
 
     @property
+    def prior(self) -> NormalInverseWishart | None:
+        """``covariance_prior``, whatever it was given as."""
+        return self.covariance_prior  # type: ignore[return-value]
+
+    @property
     def is_relative(self) -> bool:
         """Whether a setting is relative to the data, and not yet in numbers."""
-        prior = self.covariance_prior
-        return self.reg_covar == "auto" or (prior is not None and not prior.is_complete)
+        return self.reg_covar == "auto" or (self.prior is not None and not self.prior.is_complete)
 
     def scaled_to(self, measure: Callable[[Moments], Stats], n_components: int) -> Gaussian:
         if not self.is_relative:
             return self
-        reg_covar, prior, total = self.reg_covar, self.covariance_prior, None
+        reg_covar, prior = self.reg_covar, self.prior
         if prior is not None and not prior.is_complete:
             total = measure("full" if self.storage.is_matrix else "diag").together()
             prior = prior.completed(total, n_components, self.structure)
@@ -142,8 +146,8 @@ class Gaussian(Family[GaussianParams]):
                 f"reg_covar must be one number or one for each of the {X.shape[1]} features, but got "
                 f"{len(self.reg_covar)}"
             )
-        if self.covariance_prior is not None:
-            self.covariance_prior.check(X.shape[1], self.structure)
+        if self.prior is not None:
+            self.prior.check(X.shape[1], self.structure)
 
     @property
     def structure(self) -> Structure:
@@ -244,7 +248,7 @@ class Gaussian(Family[GaussianParams]):
         if self.is_relative:  # rows that come in pieces: relative to those so far
             return self._relative_to(stats).update(stats)
         masses = component_masses(stats)
-        weights, prior = masses / masses.sum(), self.covariance_prior
+        weights, prior = masses / masses.sum(), self.prior
         if prior is not None:
             rows = prior.rows(self.structure, prior.shrunk_means(stats, masses))
             stats = stats + rows.recenter(stats.origin)
@@ -279,9 +283,9 @@ class Gaussian(Family[GaussianParams]):
         return float(likelihood + self.log_prior(params))
 
     def log_prior(self, params: GaussianParams) -> float:
-        if self.covariance_prior is None:
+        if self.prior is None:
             return 0.0
-        return self._expected(self.covariance_prior.rows(self.structure, params.means), params)
+        return self._expected(self.prior.rows(self.structure, params.means), params)
 
     def _expected(self, stats: Stats, params: GaussianParams) -> float:
         """Expected log-density of the rows, up to a constant."""
