@@ -155,7 +155,7 @@ def fit(
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     work = pass_work(rows.shape, n_components, family.moments) * max_iter * n_starts
     runner = Runner(choose_engine(engine, work), n_threads)
-    family = family.scaled_to(lambda: rows.variances(runner))
+    family = family.scaled_to(lambda kind: rows.moments(kind, runner), n_components)
     loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
     runs = Runs(family, n_components, runner, loop)
     with borrowed_random_state(random_state) as rng:

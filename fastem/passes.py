@@ -74,12 +74,6 @@ class Rows(ABC):
         """An order of the rows in which those of one component stand together, where that lets blocks skip."""
         return None
 
-    def variances(self, runner: Runner) -> np.ndarray:
-        """Variance of each feature over all rows."""
-        stats = self.moments("diag", runner)
-        variances = stats.second[0] / stats.mass[0] - (stats.first[0] / stats.mass[0]) ** 2
-        return np.maximum(variances, 0.0)  # of a constant feature rounding may leave less
-
 
 class ArrayRows(Rows):
     """Rows of an array or a memory map.
@@ -164,6 +158,8 @@ class Passes:
             if number >= _FIRST_GROUPING and number & (number - 1) == 0:
                 found = self.rows.order(self.family, params, self.runner)
                 order = order if found is None else found
-            return self.accumulate(params, order)
+            stats = self.accumulate(params, order)
+            prior = self.family.log_prior(params)
+            return stats if prior == 0 else replace(stats, log_likelihood=stats.log_likelihood + prior)
 
         return accumulate

@@ -69,13 +69,12 @@ def check_finite(X: np.ndarray) -> None:
 def rough_centre(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:
     """Mean of about a thousand rows of positive weight, at even steps: a point near the data, the same whoever asks."""
     step = max(1, len(X) // 1024)
-    rows = np.arange(0, len(X), step)
-    weights = None
-    if sample_weight is not None:
-        rows = rows[sample_weight[::step] > 0] if (sample_weight[::step] > 0).any() else np.flatnonzero(sample_weight)
-        weights = sample_weight[rows]
     # A copy in C order: the last bits of a mean depend on the order of its sum.
-    return np.average(np.ascontiguousarray(X[rows], dtype=np.float64), axis=0, weights=weights)
+    if sample_weight is None:
+        return np.ascontiguousarray(X[::step], dtype=np.float64).mean(axis=0)
+    rows = np.arange(0, len(X), step)
+    rows = rows[sample_weight[::step] > 0] if (sample_weight[::step] > 0).any() else np.flatnonzero(sample_weight)
+    return np.average(np.ascontiguousarray(X[rows], dtype=np.float64), axis=0, weights=sample_weight[rows])
 
 
 def as_weights(sample_weight: Any, n_samples: int) -> np.ndarray | None:

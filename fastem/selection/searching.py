@@ -64,7 +64,7 @@ def search(
     n_folds: int = 10,
     tol: float = 1e-5,
     max_iter: int = 1000,
-    reg_covar: Any = 1e-6,
+    reg_covar: Any = "auto",
     random_state: Any = None,
     engine: str = "auto",
     n_threads: int | None = None,
@@ -159,8 +159,8 @@ def search(
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
     weight = as_weights(sample_weight, len(rows))
     runner = Runner(choose_engine(engine, 0.0), n_threads)
-    variances = cache(lambda: ArrayRows(rows, weight).variances(runner))
-    families = {kind: template._family().scaled_to(variances) for kind, template in templates.items()}
+    measure = cache(lambda kind: ArrayRows(rows, weight).moments(kind, runner))
+    families = {kind: template._family().scaled_to(measure, 1) for kind, template in templates.items()}
     work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
     workers = Workers(n_threads, work, on_interrupt)
     given = [callbacks] if callable(callbacks) else list(callbacks or ())
