@@ -81,9 +81,11 @@ class Guard:
             self._held_up = params
         return params
 
-    def has_held_up(self, params: Params) -> bool:
-        """Whether these are parameters that the last M-step of a collapsed component led to."""
-        return params is self._held_up
+    def has_held_up(self, params: Params) -> np.ndarray:
+        """Of which components the last M-step, if it led to these parameters, held the covariance up."""
+        if params is not self._held_up:
+            return np.zeros(len(params.weights), dtype=bool)
+        return np.array([k in self.collapses or None in self.collapses for k in range(len(params.weights))])
 
     def diagnose(self, params: Params, n_rows: int) -> tuple[Diagnosis, ...]:
         """What is wrong with the components that the run ended with.

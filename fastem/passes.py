@@ -6,19 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from fastem.data.arrays import rough_centre, sample_rows
+from fastem.data.arrays import bulk_variances, rough_centre, sample_rows
 from fastem.engines import Engine
 from fastem.families import Family, Params
 from fastem.stats import Moments, Stats
+
+F = TypeVar("F", bound=Family[Any])
 
 # Rows are grouped from this pass on, and if there are so many of them: an index costs half of a pass, and 4 bytes a
 # row, which memory that does not grow with the rows leaves room for up to here.
 _FIRST_GROUPING = 4
 _GROUPED_ROWS = range(20_000, 2**22)
+# Rows by which outliers are told from the bulk.
+_BULK_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,16 @@ class Rows(ABC):
     @abstractmethod
     def sample(self, most: int, rng: np.random.RandomState) -> ArrayRows:
         """Rows of positive weight in memory: all, or ``most`` drawn at random where there are more."""
+
+    def scaled(self, family: F, n_components: int, runner: Runner) -> F:
+        """The family with settings that are relative to the data made absolute."""
+
+        def variances() -> np.ndarray:
+            sample = self.sample(_BULK_ROWS, np.random.RandomState(0))
+            return bulk_variances(sample.X, sample.sample_weight)
+
+        scaled = family.scaled_to(lambda kind: self.moments(kind, runner), n_components, variances)
+        return cast(F, scaled)
 
     @property
     def in_memory(self) -> ArrayRows | None:

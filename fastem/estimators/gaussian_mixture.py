@@ -43,9 +43,9 @@ class GaussianMixture(BaseMixture):
         Stop when the mean log-likelihood of a row changes by less.
     reg_covar : float, array-like of shape (n_features,) or "auto", default="auto"
         Added to the diagonal of each component's covariance, in squared units of the data, before the structure is
-        imposed on them. "auto" is 1e-6 times the variance of each feature over all rows, so that the fit is the same in
-        any units of the features; or 0 with ``covariance_prior`` or ``eigenvalue_ratio``. scikit-learn's default is
-        1e-6.
+        imposed on them. "auto" is 1e-6 times the variance of each feature over all rows but outliers, so that the fit
+        is the same in any units of the features; or 0 with ``covariance_prior`` or ``eigenvalue_ratio``. scikit-learn's
+        default is 1e-6.
     max_iter : int, default=100
     n_init : int, default=1
         Number of starts, or with ``init_params="auto"`` of panels of starts; the fit of the highest likelihood is kept.

@@ -169,7 +169,16 @@ class Family(ABC, Generic[P]):
         if not np.isfinite(origin).all() or (params.weights < 0).any() or not abs(params.weights.sum() - 1) < 1e-3:
             raise ValueError("means must be finite, and weights non-negative with sum 1")
 
-    def scaled_to(self, measure: Callable[[Moments], Stats], n_components: int) -> Family[P]:
+    def with_common_covariance(self, params: P, components: np.ndarray) -> P | None:
+        """``params`` with the others' mean covariance in place of some components'; None where there is none."""
+        return None
+
+    def scaled_to(
+        self,
+        measure: Callable[[Moments], Stats],
+        n_components: int,
+        bulk_variances: Callable[[], np.ndarray] | None = None,
+    ) -> Family[P]:
         """The family with settings that are relative to the data made absolute, before a fit starts.
 
         Parameters
@@ -177,6 +186,8 @@ class Family(ABC, Generic[P]):
         measure : callable
             Moments of all rows, as statistics of one component; called only where they are needed.
         n_components : int
+        bulk_variances : callable, optional
+            Variance of each feature without outliers (:func:`fastem.data.arrays.bulk_variances`).
         """
         return self
 

@@ -36,6 +36,8 @@ _SQRT_HALF = 0.5**0.5
 _RELATIVE_RIDGE = 1e-6
 # The same, for covariances that are singular with the ridge that they have.
 _LARGER_RIDGES = (1e-6, 1e-4, 1e-2)
+# A variance that is so many times that of the bulk of the rows is that of outliers.
+_INFLATED = 10.0
 # A variance is that of reg_covar alone, and the mixture's far more.
 _ALONE, _FAR_MORE = 1.001, 100.0
 # So many roundings of its mean are no deviation of a feature.
@@ -54,7 +56,8 @@ class Gaussian(Family[GaussianParams]):
     reg_covar : float, sequence of float or "auto"
         Added to the diagonal of every component's covariance, in the squared units of the data, before the structure
         is imposed on them: the result has the structure. One number, or one for each feature. "auto" is 1e-6 times the
-        variance of each feature over all rows, which a fit measures at its start; or 0 with one of the other two.
+        variance of each feature over all rows but outliers, which a fit measures at its start; or 0 with one of the
+        other two.
     covariance_prior : NormalInverseWishart, "auto", dict or None
         Conjugate prior of means and covariances, of which the M-step finds the posterior mode; "auto" is one that
         depends on the rows alone, and a dict has parameters of :class:`fastem.NormalInverseWishart`. For "full",
@@ -123,7 +126,12 @@ class Gaussian(Family[GaussianParams]):
         """Whether a setting is relative to the data, and not yet in numbers."""
         return self.reg_covar == "auto" or (self.prior is not None and not self.prior.is_complete)
 
-    def scaled_to(self, measure: Callable[[Moments], Stats], n_components: int) -> Gaussian:
+    def scaled_to(
+        self,
+        measure: Callable[[Moments], Stats],
+        n_components: int,
+        bulk_variances: Callable[[], np.ndarray] | None = None,
+    ) -> Gaussian:
         if not self.is_relative:
             return self
         reg_covar, prior = self.reg_covar, self.prior
@@ -134,7 +142,11 @@ class Gaussian(Family[GaussianParams]):
             if prior is not None or self.eigenvalue_ratio is not None:
                 reg_covar = 0.0
             else:
-                reg_covar = tuple((_RELATIVE_RIDGE * _variances(measure("diag"))).tolist())
+                variances = _variances(measure("diag"))
+                bulk = variances if bulk_variances is None else bulk_variances()
+                # Outliers make the variance as large as they like, and what is small beside it may be all of a cluster.
+                variances = np.where((variances > _INFLATED * bulk) & (bulk > 0), bulk, variances)
+                reg_covar = tuple((_RELATIVE_RIDGE * variances).tolist())
         return replace(self, reg_covar=reg_covar, covariance_prior=prior)
 
     def _relative_to(self, stats: Stats) -> Gaussian:
@@ -189,6 +201,14 @@ class Gaussian(Family[GaussianParams]):
         overall = (directions * (total @ directions)).sum(axis=1)
         ridge = np.broadcast_to(self.storage.least_variances(self.ridge), offset.shape[1:]) @ directions**2
         return np.any((variances <= _ALONE * ridge) & (overall > _FAR_MORE * ridge), axis=1)
+
+    def with_common_covariance(self, params: GaussianParams, components: np.ndarray) -> GaussianParams | None:
+        covariances = np.array(params.covariances, dtype=np.float64)
+        others = np.where(components, 0, params.weights)
+        if len(covariances) != len(others) or self.structure.has_one_covariance or not others.sum() > 0:
+            return None
+        covariances[components] = np.tensordot(others / others.sum(), covariances, axes=1)
+        return self.make_params(params.weights, params.means, covariances)
 
     def held_up(self, stats: Stats) -> GaussianParams | None:
         """The M-step with as small a ``reg_covar`` as it can have, of shares of the variances of all rows."""

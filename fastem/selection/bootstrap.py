@@ -109,7 +109,7 @@ def bootstrap_parameters(
     rows = model._check_rows(X)
     given = as_weights(sample_weight, len(rows))
     runner = Runner(choose_engine(model.engine, 0.0), n_threads)
-    family = model._family().scaled_to(lambda kind: ArrayRows(rows, given).moments(kind, runner), model.n_components)
+    family = ArrayRows(rows, given).scaled(model._family(), model.n_components, runner)
     start = model._fitted_params()
     workers = Workers(n_threads, pass_work(rows.shape, model.n_components, family.moments), on_interrupt)
     fitted = Components.of(family, start)

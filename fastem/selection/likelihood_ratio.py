@@ -171,7 +171,7 @@ def bootstrap_lrt(
         template._validate_params()
     X = as_rows(X)
     runner = Runner(choose_engine(engine, 0.0), n_threads)
-    family = template._family().scaled_to(lambda kind: ArrayRows(X).moments(kind, runner), 1)
+    family = ArrayRows(X).scaled(template._family(), 1, runner)
     rng = check_random_state(random_state)
     workers = Workers(n_threads, pass_work(X.shape, max(numbers) + 1, family.moments), on_interrupt)
     fits = Fits(

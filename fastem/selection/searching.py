@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache
 from numbers import Integral
 from typing import Any
 
@@ -159,8 +158,8 @@ def search(
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
     weight = as_weights(sample_weight, len(rows))
     runner = Runner(choose_engine(engine, 0.0), n_threads)
-    measure = cache(lambda kind: ArrayRows(rows, weight).moments(kind, runner))
-    families = {kind: template._family().scaled_to(measure, 1) for kind, template in templates.items()}
+    data = ArrayRows(rows, weight)
+    families = {kind: data.scaled(template._family(), 1, runner) for kind, template in templates.items()}
     work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
     workers = Workers(n_threads, work, on_interrupt)
     given = [callbacks] if callable(callbacks) else list(callbacks or ())
