@@ -106,6 +106,13 @@ class Gaussian(Family[GaussianParams]):
         return self.storage.log_density_kernel
 
     @property
+    def update_kernel(self) -> Callable[..., int] | None:  # type: ignore[override]
+        return self.storage.update_kernel if self.structure.is_free else None
+
+    def ridges(self, n_features: int) -> np.ndarray:
+        return np.full(n_features, self.ridge, dtype=np.float64)
+
+    @property
     def moments(self) -> Any:  # type: ignore[override]
         return self.storage.moments
 

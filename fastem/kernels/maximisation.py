@@ -1,0 +1,82 @@
+"""M-steps on packed parameters, for EM steps that follow each other without a return to Python. Double precision."""
+
+from fastem.kernels.vectors import natural_log, square_root
+
+
+def full_update(S, weight, ridge, before, work, theta):
+    """M-step of full covariances: moments ``S`` about the means of ``before`` to parameters without bounds.
+
+    ``ridge[D]`` comes to the variances; ``work[2, D * D]`` is overwritten. Returns the number of components, or that of
+    the first whose covariance is not positive definite.
+    """
+    n_features = ridge.shape[0]
+    n_components = theta.shape[0]
+    # As component_masses of the families.
+    least = 2.220446049250313e-15
+    if weight < 1:
+        least *= weight
+    total = 0.0
+    for k in range(n_components):
+        total += S[k, 0] + least
+    for k in range(n_components):
+        mass = S[k, 0] + least
+        for i in range(n_features):
+            for j in range(i, n_features):
+                second = S[k, 1 + n_features + i * n_features + j] / mass
+                work[0, i * n_features + j] = second - S[k, 1 + i] / mass * (S[k, 1 + j] / mass)
+            work[0, i * n_features + i] += ridge[i]
+        log_determinant = _invert_root(n_features, work)
+        if not log_determinant < 1e300:
+            return k
+        theta[k, 0] = natural_log(mass / total) - log_determinant - 0.9189385332046727 * n_features
+        for i in range(n_features):
+            theta[k, 1 + i] = before[k, 1 + i] + S[k, 1 + i] / mass
+        _pack_tiles(n_features, work, k, theta)
+    return n_components
+
+
+def _invert_root(n_features, work):
+    """Inverse of the upper-triangular ``U`` with ``U'U`` the matrix ``work[0]``, into ``work[1]``.
+
+    Returns the sum of the logarithms of ``U``'s diagonal, or 1e300 where the matrix is not positive definite.
+    """
+    log_determinant = 0.0
+    for i in range(n_features):
+        at = i * n_features
+        pivot = work[0, at + i]
+        if not pivot > 0:
+            return 1e300
+        root = square_root(pivot)
+        log_determinant += natural_log(root)
+        for j in range(i, n_features):
+            work[0, at + j] /= root
+        for j in range(i + 1, n_features):
+            for c in range(j, n_features):
+                work[0, j * n_features + c] -= work[0, at + j] * work[0, at + c]
+    # Column by column: U V = I, from the last row up.
+    for j in range(n_features):
+        work[1, j * n_features + j] = 1 / work[0, j * n_features + j]
+        for up in range(j):
+            i = j - 1 - up
+            total = 0.0
+            for c in range(i + 1, j + 1):
+                total -= work[0, i * n_features + c] * work[1, c * n_features + j]
+            work[1, i * n_features + j] = total / work[0, i * n_features + i]
+    return log_determinant
+
+
+def _pack_tiles(n_features, work, k, theta):
+    """``work[1] / sqrt(2)`` in the order that ``full_log_density`` reads it."""
+    half = 0.7071067811865476
+    at = 1 + n_features
+    for tile in range(n_features // 4):
+        for i in range(4 * tile + 4):
+            for c in range(4 * tile, 4 * tile + 4):
+                theta[k, at] = 0
+                if c >= i:
+                    theta[k, at] = half * work[1, i * n_features + c]
+                at += 1
+    for j in range(n_features // 4 * 4, n_features):
+        for i in range(j + 1):
+            theta[k, at] = half * work[1, i * n_features + j]
+            at += 1

@@ -1,0 +1,273 @@
+"""Merges of clusters, two at a time, in double precision: by Ward's criterion, and by that of Gaussian clusters."""
+
+from fastem.kernels.vectors import natural_log
+
+
+def ward_pairs(centres, work, numbers, pairs, costs):
+    """All merges of the columns of ``centres[D, N]`` by Ward's criterion, each pair the nearest of either.
+
+    Writes a row of each of the two clusters into ``pairs[N - 1, 2]``, the first of which goes on to stand for both, and
+    what the merge costs into ``costs[N - 1]``: no less than the merges that it builds on. ``centres``, ``work[3, N]``
+    and ``numbers[2, N]`` are overwritten. The chain of nearest neighbours (Murtagh 1983), on the clusters that are
+    left, which are kept together.
+    """
+    n_rows = centres.shape[1]
+    for b in range(n_rows):
+        work[0, b] = 1
+        work[1, b] = 0
+        numbers[0, b] = b
+    left = n_rows
+    length = 0
+    for _step in range(3 * n_rows):
+        if left == 1:
+            continue
+        if length == 0:
+            numbers[1, 0] = 0
+            length = 1
+        last = numbers[1, length - 1]
+        _ward_costs(centres, last, left, work)
+        nearest = 0
+        if last == 0:
+            nearest = 1
+        if length > 1:
+            nearest = numbers[1, length - 2]
+        cost = work[2, nearest]
+        for b in range(left):
+            if work[2, b] < cost:
+                cost = work[2, b]
+                nearest = b
+        if length == 1 or nearest != numbers[1, length - 2]:
+            numbers[1, length] = nearest
+            length += 1
+            continue
+        kept = min(last, nearest)
+        gone = last + nearest - kept
+        if cost < work[1, kept]:
+            cost = work[1, kept]
+        if cost < work[1, gone]:
+            cost = work[1, gone]
+        pairs[n_rows - left, 0] = numbers[0, kept]
+        pairs[n_rows - left, 1] = numbers[0, gone]
+        costs[n_rows - left] = cost
+        # The merged cluster takes the one place, the last of those that are left the other.
+        left -= 1
+        share = work[0, gone] / (work[0, kept] + work[0, gone])
+        for i in range(centres.shape[0]):
+            centres[i, kept] += share * (centres[i, gone] - centres[i, kept])
+            centres[i, gone] = centres[i, left]
+        work[0, kept] += work[0, gone]
+        work[0, gone] = work[0, left]
+        work[1, kept] = cost
+        work[1, gone] = work[1, left]
+        numbers[0, gone] = numbers[0, left]
+        length -= 2
+        for at in range(length):
+            if numbers[1, at] == left:
+                numbers[1, at] = gone
+
+
+def _ward_costs(centres, a, left, work):
+    """What a merge of cluster ``a`` with each costs, into ``work[2]``."""
+    for b in range(left):
+        work[2, b] = 0
+    for i in range(centres.shape[0]):
+        here = centres[i, a]
+        for b in range(left):
+            apart = centres[i, b] - here
+            work[2, b] += apart * apart
+    mass = work[0, a]
+    for b in range(left):
+        work[2, b] *= mass * work[0, b] / (mass + work[0, b])
+    work[2, a] = 1e300
+
+
+def number_merges(order, pairs, nodes, merges):
+    """Nodes of the merges (N - 1, 2) in the order of their costs, numbered as in SciPy, into ``merges``."""
+    n_rows = pairs.shape[0] + 1
+    for row in range(n_rows):
+        nodes[row] = row
+    for number in range(n_rows - 1):
+        first = pairs[order[number], 0]
+        second = pairs[order[number], 1]
+        merges[number, 0] = nodes[first]
+        merges[number, 1] = nodes[second]
+        nodes[first] = n_rows + number
+
+
+def cut_merges(merges, tops, places, labels, roots):
+    """Labels of the N rows after all but ``C - 1`` merges, and the node ``roots[C]`` of each cluster, in their order.
+
+    ``tops`` and ``places``, one for each row and each merge that is done, are overwritten.
+    """
+    n_rows = labels.shape[0]
+    done = n_rows - roots.shape[0]
+    for node in range(n_rows + done):
+        tops[node] = node
+    for number in range(done):
+        node = n_rows + done - 1 - number
+        tops[merges[node - n_rows, 0]] = tops[node]
+        tops[merges[node - n_rows, 1]] = tops[node]
+    found = 0
+    for node in range(n_rows + done):
+        if tops[node] == node:
+            places[node] = found
+            roots[found] = node
+            found += 1
+    for row in range(n_rows):
+        labels[row] = places[tops[row]]
+
+
+def cluster_moments(rows, labels, weight, masses, means, scatters):
+    """Weighted mass, mean and scatter matrix of each cluster."""
+    n_directions = rows.shape[1]
+    for k in range(masses.shape[0]):
+        masses[k] = 0
+        for i in range(n_directions):
+            means[k, i] = 0
+        for i in range(n_directions * n_directions):
+            scatters[k, i] = 0
+    for row in range(rows.shape[0]):
+        k = labels[row]
+        masses[k] += weight[row]
+        for i in range(n_directions):
+            means[k, i] += weight[row] * rows[row, i]
+    for k in range(masses.shape[0]):
+        for i in range(n_directions):
+            means[k, i] /= masses[k]
+    for row in range(rows.shape[0]):
+        k = labels[row]
+        for i in range(n_directions):
+            apart = weight[row] * (rows[row, i] - means[k, i])
+            for j in range(n_directions):
+                scatters[k, i * n_directions + j] += apart * (rows[row, j] - means[k, j])
+
+
+def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, near, rises, matrix, pairs):
+    """Pairs of clusters in the order of their merges, each the one that raises the cost least, into ``pairs[C - 1]``.
+
+    A cluster of mass ``n`` and scatter ``W`` costs ``n log |(W + prior) / (n + prior_mass)|``. Those that are among the
+    ``n_near`` nearest of each other may merge, and where none are left, all. The first of a pair then is the merged
+    cluster. ``costs[C]``, ``near[C, C]``, ``rises[C, C]`` and ``matrix[D, D]`` are working memory; all but ``prior`` is
+    overwritten.
+    """
+    n_clusters = masses.shape[0]
+    for i in range(n_clusters):
+        costs[i] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, i, matrix)
+    _mark_neighbours(means, n_near, costs.shape[0], near, rises)
+    for i in range(n_clusters):
+        for j in range(i + 1, n_clusters):
+            if near[i, j] > 0:
+                rises[i, j] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix)
+                rises[i, j] -= costs[i] + costs[j]
+    for number in range(n_clusters - 1):
+        least = 1e300
+        first = 0
+        second = 0
+        for again in range(2):
+            if second > 0:
+                continue
+            for i in range(n_clusters):
+                for j in range(i + 1, n_clusters):
+                    # Clusters that have no neighbours left: all others are candidates now.
+                    if again == 1 and masses[i] > 0 and masses[j] > 0:
+                        near[i, j] = 1
+                        near[j, i] = 1
+                        rises[i, j] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix)
+                        rises[i, j] -= costs[i] + costs[j]
+                    if near[i, j] > 0 and rises[i, j] < least:
+                        least = rises[i, j]
+                        first = i
+                        second = j
+        pairs[number, 0] = first
+        pairs[number, 1] = second
+        _merge(masses, means, scatters, first, second)
+        costs[first] += costs[second] + least
+        for i in range(n_clusters):
+            if near[second, i] > 0 and i != first:
+                near[first, i] = 1
+                near[i, first] = 1
+            near[second, i] = 0
+            near[i, second] = 0
+        for i in range(n_clusters):
+            if near[first, i] > 0:
+                a = min(first, i)
+                b = first + i - a
+                rises[a, b] = _gaussian_cost(masses, means, scatters, prior, prior_mass, a, b, matrix)
+                rises[a, b] -= costs[a] + costs[b]
+
+
+def _mark_neighbours(means, n_near, n_clusters, near, distances):
+    """Which clusters have one of the other among the nearest to them."""
+    for i in range(n_clusters):
+        for j in range(n_clusters):
+            near[i, j] = 0
+            distances[i, j] = 0
+            for d in range(means.shape[1]):
+                distances[i, j] += (means[i, d] - means[j, d]) * (means[i, d] - means[j, d])
+    for i in range(n_clusters):
+        distances[i, i] = 1e300
+        for _rank in range(min(n_near, n_clusters - 1)):
+            nearest = 0
+            for j in range(n_clusters):
+                if distances[i, j] < distances[i, nearest]:
+                    nearest = j
+            distances[i, nearest] = 1e300
+            near[i, nearest] = 1
+            near[nearest, i] = 1
+    # Where all are equally far, or not a number, a cluster may have found itself.
+    for i in range(n_clusters):
+        near[i, i] = 0
+
+
+def _merge(masses, means, scatters, i, j):
+    """Cluster ``j`` into cluster ``i``; no mass is left to it."""
+    n_directions = means.shape[1]
+    mass = masses[i] + masses[j]
+    between = masses[i] * masses[j] / mass
+    for a in range(n_directions):
+        apart = between * (means[j, a] - means[i, a])
+        for b in range(n_directions):
+            at = a * n_directions + b
+            scatters[i, at] += scatters[j, at] + apart * (means[j, b] - means[i, b])
+    for a in range(n_directions):
+        means[i, a] += masses[j] / mass * (means[j, a] - means[i, a])
+    masses[i] = mass
+    masses[j] = 0
+
+
+def _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix):
+    """Cost of the clusters ``i`` and ``j`` as one, or of ``i`` alone where they are the same."""
+    n_directions = means.shape[1]
+    mass = masses[i]
+    between = 0.0
+    if i != j:
+        mass += masses[j]
+        between = masses[i] * masses[j] / mass
+    for a in range(n_directions):
+        apart = between * (means[j, a] - means[i, a])
+        for b in range(a, n_directions):
+            at = a * n_directions + b
+            matrix[a, b] = prior[at] + scatters[i, at] + apart * (means[j, b] - means[i, b])
+            if i != j:
+                matrix[a, b] += scatters[j, at]
+    return mass * (_log_determinant(matrix) - n_directions * natural_log(mass + prior_mass))
+
+
+def _log_determinant(matrix):
+    """Of a positive definite matrix, whose upper triangle is overwritten."""
+    n_directions = matrix.shape[0]
+    total = 0.0
+    product = 1.0
+    for a in range(n_directions):
+        pivot = matrix[a, a]
+        if pivot < 1e-100:
+            pivot = 1e-100
+        for b in range(a + 1, n_directions):
+            factor = matrix[a, b] / pivot
+            for c in range(b, n_directions):
+                matrix[b, c] -= factor * matrix[a, c]
+        product *= pivot
+        if product < 1e-100 or product > 1e100:
+            total += natural_log(product)
+            product = 1.0
+    return total + natural_log(product)
