@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastem import compiled
 from fastem.families.base import DegenerateComponentError, Params
 from fastem.families.screening import find_screening
 from fastem.kernels import gaussian as kernels
@@ -18,6 +19,8 @@ from fastem.stats import Moments, Stats
 
 # Features up to which NumPy's inverse of a triangle, of eight times the work, is quicker than the import of SciPy's.
 _GENERAL_INVERSE = 32
+# Features up to which the compiled M-step is quicker than LAPACK's blocks.
+_COMPILED_FEATURES = 32
 # A tied covariance is the difference of two moments about one point; rounding leaves this share of them.
 _ROUNDING = 1e-14
 
@@ -47,6 +50,8 @@ class GaussianParams(Params):
 
 #: What is added to the variances: a number, or one for each feature.
 Ridge = float | np.ndarray
+
+_kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
 class Storage(ABC):
@@ -80,6 +85,10 @@ class Storage(ABC):
     @abstractmethod
     def inverse(self, matrices: np.ndarray) -> np.ndarray:
         """Covariances of precisions, and the other way round."""
+
+    def free_update(self, stats: Stats, ridge: Ridge) -> GaussianParams | None:
+        """The M-step without a structure in one call, the factors included; None where there is none, or it fails."""
+        return None
 
     @abstractmethod
     def variances(self, covariances: np.ndarray) -> np.ndarray:
@@ -217,6 +226,19 @@ class Full(_Matrices):
         full -= shift[:, :, None] * shift[:, None, :]
         full.reshape(len(full), -1)[:, :: shift.shape[1] + 1] += ridge
         return full
+
+    def free_update(self, stats: Stats, ridge: Ridge) -> GaussianParams | None:
+        n_components, n_features = stats.origin.shape
+        if _kernels is None or n_features > _COMPILED_FEATURES:
+            return None
+        weights, means = np.empty(n_components), np.empty((n_components, n_features))
+        covariances, factors = np.empty((2, n_components, n_features, n_features))
+        flat = n_components, n_features**2
+        done = _kernels.full_parameters(
+            *(stats.S, stats.weight, np.full(n_features, ridge, dtype=np.float64), stats.origin),
+            *(np.empty((2, n_features**2)), weights, means, covariances.reshape(flat), factors.reshape(flat)),
+        )
+        return GaussianParams(weights, means, covariances, factors) if done == n_components else None
 
     def factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         return self._matrix_factors(covariances, reg_covar)

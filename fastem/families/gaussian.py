@@ -194,6 +194,10 @@ class Gaussian(Family[GaussianParams]):
         return self._log_determinants(params) - 0.5 * (n_features * _LOG_2PI + squares)
 
     def update(self, stats: Stats) -> GaussianParams:
+        found = self.storage.free_update(stats, self.ridge) if self.structure.is_free else None
+        return self._update(stats) if found is None else found
+
+    def _update(self, stats: Stats) -> GaussianParams:
         masses = component_masses(stats)
         shift = stats.first / masses[:, None]
         covariances = self.storage.covariances(stats, masses, shift, self.ridge)

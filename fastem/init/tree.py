@@ -17,6 +17,8 @@ _CELL_WORK = 1.5e8
 _NEIGHBOURS = 12
 # Variance of a cluster in whitened coordinates that is as good as none.
 _FLOOR = 1e-8
+# Columns beyond the last that the kernels may read: two vectors.
+_MOST_LANES = 16
 # A pure build has the formulas in NumPy and SciPy's linkage, for ten times as long.
 _kernels: Any = None if compiled.level is None else compiled.module("float64")
 
@@ -84,7 +86,7 @@ def merge_tree(rows: np.ndarray, sample_weight: np.ndarray | None = None, n_cell
 
 def ward_merges(rows: np.ndarray) -> np.ndarray:
     """Merges (n_rows - 1, 2) by Ward's criterion."""
-    n_rows = len(rows)
+    n_rows, n_directions = rows.shape
     if n_rows < 2:
         return np.empty((0, 2), dtype=np.intp)
     if _kernels is None:
@@ -93,8 +95,9 @@ def ward_merges(rows: np.ndarray) -> np.ndarray:
         return linkage(rows, "ward")[:, :2].astype(np.intp)
     pairs, merges = np.empty((2, n_rows - 1, 2), dtype=np.intp)
     costs = np.empty(n_rows - 1)
-    centres = np.array(rows.T, order="C")
-    _kernels.ward_pairs(centres, np.empty((3, n_rows)), np.empty((2, n_rows), dtype=np.intp), pairs, costs)
+    centres, work = (np.zeros((n, n_rows + _MOST_LANES)) for n in (n_directions, 4))
+    centres[:, :n_rows] = rows.T
+    _kernels.ward_pairs(centres, work, np.empty((2, n_rows), dtype=np.intp), pairs, costs)
     _kernels.number_merges(np.argsort(costs, kind="stable"), pairs, np.empty(n_rows, dtype=np.intp), merges)
     return merges
 
@@ -176,7 +179,7 @@ class _Clusters:
             pairs = np.empty((n_clusters - 1, 2), dtype=np.intp)
             _kernels.gaussian_pairs(
                 *(self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass, _NEIGHBOURS),
-                *(np.empty(n_clusters), np.empty((n_clusters, n_clusters), dtype=np.intp)),
+                *(np.empty(n_clusters), *(np.empty(shape, dtype=np.intp) for shape in (n_clusters, (n_clusters, n_clusters)))),
                 *(np.empty((n_clusters, n_clusters)), np.empty((n_directions, n_directions)), pairs),
             )
             return pairs.tolist()

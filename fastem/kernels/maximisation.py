@@ -4,42 +4,81 @@ from fastem.kernels.vectors import natural_log, square_root
 
 
 def full_update(S, weight, ridge, before, work, theta):
-    """M-step of full covariances: moments ``S`` about the means of ``before`` to parameters without bounds.
+    """M-step of full covariances: moments ``S`` about the means of ``before`` to packed parameters without bounds.
 
     ``ridge[D]`` comes to the variances; ``work[2, D * D]`` is overwritten. Returns the number of components, or that of
     the first whose covariance is not positive definite.
     """
     n_features = ridge.shape[0]
-    n_components = theta.shape[0]
-    # As component_masses of the families.
-    least = 2.220446049250313e-15
-    if weight < 1:
-        least *= weight
-    total = 0.0
-    for k in range(n_components):
-        total += S[k, 0] + least
-    for k in range(n_components):
+    least = _least_mass(weight)
+    total = _total_mass(S, least)
+    for k in range(theta.shape[0]):
         mass = S[k, 0] + least
-        for i in range(n_features):
-            for j in range(i, n_features):
-                second = S[k, 1 + n_features + i * n_features + j] / mass
-                work[0, i * n_features + j] = second - S[k, 1 + i] / mass * (S[k, 1 + j] / mass)
-            work[0, i * n_features + i] += ridge[i]
-        log_determinant = _invert_root(n_features, work)
+        log_determinant = _invert_root(S, k, mass, ridge, work)
         if not log_determinant < 1e300:
             return k
         theta[k, 0] = natural_log(mass / total) - log_determinant - 0.9189385332046727 * n_features
         for i in range(n_features):
             theta[k, 1 + i] = before[k, 1 + i] + S[k, 1 + i] / mass
         _pack_tiles(n_features, work, k, theta)
-    return n_components
+    return theta.shape[0]
 
 
-def _invert_root(n_features, work):
-    """Inverse of the upper-triangular ``U`` with ``U'U`` the matrix ``work[0]``, into ``work[1]``.
+def full_parameters(S, weight, ridge, before, work, weights, means, covariances, factors):
+    """The same to the arrays of ``GaussianParams``; covariances and factors are ``[K, D * D]``, ``before[K, D]``."""
+    n_features = ridge.shape[0]
+    least = _least_mass(weight)
+    total = _total_mass(S, least)
+    for k in range(weights.shape[0]):
+        mass = S[k, 0] + least
+        log_determinant = _invert_root(S, k, mass, ridge, work)
+        if not log_determinant < 1e300:
+            return k
+        weights[k] = mass / total
+        for i in range(n_features):
+            means[k, i] = before[k, i] + S[k, 1 + i] / mass
+            for j in range(i, n_features):
+                covariances[k, i * n_features + j] = _covariance(S, k, mass, ridge, i, j)
+                covariances[k, j * n_features + i] = covariances[k, i * n_features + j]
+                factors[k, i * n_features + j] = work[1, i * n_features + j]
+                if j > i:
+                    factors[k, j * n_features + i] = 0
+    return weights.shape[0]
 
-    Returns the sum of the logarithms of ``U``'s diagonal, or 1e300 where the matrix is not positive definite.
+
+def _least_mass(weight):
+    """What ``component_masses`` adds to a mass."""
+    least = 2.220446049250313e-15
+    if weight < 1:
+        least *= weight
+    return least
+
+
+def _total_mass(S, least):
+    total = 0.0
+    for k in range(S.shape[0]):
+        total += S[k, 0] + least
+    return total
+
+
+def _covariance(S, k, mass, ridge, i, j):
+    n_features = ridge.shape[0]
+    second = S[k, 1 + n_features + i * n_features + j] / mass
+    covariance = second - S[k, 1 + i] / mass * (S[k, 1 + j] / mass)
+    if i == j:
+        covariance += ridge[i]
+    return covariance
+
+
+def _invert_root(S, k, mass, ridge, work):
+    """Inverse of the upper-triangular ``U`` with ``U'U`` the covariance, into ``work[1]``.
+
+    Returns the sum of the logarithms of ``U``'s diagonal, or 1e300 where the covariance is not positive definite.
     """
+    n_features = ridge.shape[0]
+    for i in range(n_features):
+        for j in range(i, n_features):
+            work[0, i * n_features + j] = _covariance(S, k, mass, ridge, i, j)
     log_determinant = 0.0
     for i in range(n_features):
         at = i * n_features

@@ -1,20 +1,36 @@
 """Merges of clusters, two at a time, in double precision: by Ward's criterion, and by that of Gaussian clusters."""
 
-from fastem.kernels.vectors import natural_log
+from fastem.kernels.vectors import (
+    all_less,
+    broadcast,
+    fill,
+    lanes,
+    load,
+    natural_log,
+    store,
+    truncate,
+    where_less,
+    zero,
+)
 
 
 def ward_pairs(centres, work, numbers, pairs, costs):
-    """All merges of the columns of ``centres[D, N]`` by Ward's criterion, each pair the nearest of either.
+    """All merges of the columns of ``centres`` by Ward's criterion, each pair the nearest of either.
 
     Writes a row of each of the two clusters into ``pairs[N - 1, 2]``, the first of which goes on to stand for both, and
-    what the merge costs into ``costs[N - 1]``: no less than the merges that it builds on. ``centres``, ``work[3, N]``
-    and ``numbers[2, N]`` are overwritten. The chain of nearest neighbours (Murtagh 1983), on the clusters that are
-    left, which are kept together.
+    what the merge costs into ``costs[N - 1]``: no less than the merges that it builds on. ``centres`` has a column of
+    coordinates for each of the N rows, and a vector's more; like ``work[4, ...]`` of as many columns and ``numbers[2,
+    N]`` it is overwritten. The chain of nearest neighbours (Murtagh 1983), on the clusters that are left, which are kept
+    together.
     """
-    n_rows = centres.shape[1]
-    for b in range(n_rows):
+    n_rows = numbers.shape[1]
+    for b in range(work.shape[1]):
         work[0, b] = 1
         work[1, b] = 0
+        work[2, b] = b
+        if b >= n_rows:
+            centres[0, b] = 1e150
+    for b in range(n_rows):
         numbers[0, b] = b
     left = n_rows
     length = 0
@@ -25,23 +41,19 @@ def ward_pairs(centres, work, numbers, pairs, costs):
             numbers[1, 0] = 0
             length = 1
         last = numbers[1, length - 1]
-        _ward_costs(centres, last, left, work)
-        nearest = 0
-        if last == 0:
-            nearest = 1
+        before = 1
+        if last > 0:
+            before = 0
         if length > 1:
-            nearest = numbers[1, length - 2]
-        cost = work[2, nearest]
-        for b in range(left):
-            if work[2, b] < cost:
-                cost = work[2, b]
-                nearest = b
-        if length == 1 or nearest != numbers[1, length - 2]:
+            before = numbers[1, length - 2]
+        nearest = _nearest(centres, last, before, left, work)
+        if length == 1 or nearest != before:
             numbers[1, length] = nearest
             length += 1
             continue
         kept = min(last, nearest)
         gone = last + nearest - kept
+        cost = work[3, 0]
         if cost < work[1, kept]:
             cost = work[1, kept]
         if cost < work[1, gone]:
@@ -55,6 +67,7 @@ def ward_pairs(centres, work, numbers, pairs, costs):
         for i in range(centres.shape[0]):
             centres[i, kept] += share * (centres[i, gone] - centres[i, kept])
             centres[i, gone] = centres[i, left]
+        centres[0, left] = 1e150
         work[0, kept] += work[0, gone]
         work[0, gone] = work[0, left]
         work[1, kept] = cost
@@ -66,19 +79,57 @@ def ward_pairs(centres, work, numbers, pairs, costs):
                 numbers[1, at] = gone
 
 
-def _ward_costs(centres, a, left, work):
-    """What a merge of cluster ``a`` with each costs, into ``work[2]``."""
-    for b in range(left):
-        work[2, b] = 0
+def _nearest(centres, a, before, left, work):
+    """The cluster whose merge with ``a`` costs least, ``before`` among equals; what it costs into ``work[3, 0]``.
+
+    Columns at 1e150 are no clusters. ``work`` has masses in its first row, and column numbers in the third.
+    """
+    width = lanes(centres)
+    # A copy of the cluster's own column; there is none in its place meanwhile.
+    copy = centres.shape[1] - 1
     for i in range(centres.shape[0]):
-        here = centres[i, a]
-        for b in range(left):
-            apart = centres[i, b] - here
-            work[2, b] += apart * apart
-    mass = work[0, a]
-    for b in range(left):
-        work[2, b] *= mass * work[0, b] / (mass + work[0, b])
-    work[2, a] = 1e300
+        centres[i, copy] = centres[i, a]
+    centres[0, a] = 1e150
+    mass = broadcast(work, 0, a)
+    bound = (mass + fill(mass, 1.0)) / mass
+    # By the same vector operations as the others': a row and its nearest one are to agree on what their merge costs.
+    first = before // width * width
+    square = _squares(centres, copy, first)
+    masses = load(work, 0, first)
+    store(work, 3, 0, square * (mass * masses / (mass + masses)))
+    work[3, 0] = work[3, before - first]
+    best = broadcast(work, 3, 0)
+    work[3, 0] = before
+    index = broadcast(work, 3, 0)
+    for v in range((left + width - 1) // width):
+        b = v * width
+        square = _squares(centres, copy, b)
+        # The masses are at least 1, so that most costs need not be known.
+        if all_less(best * bound, square):
+            continue
+        masses = load(work, 0, b)
+        costs = square * (mass * masses / (mass + masses))
+        index = where_less(costs, best, load(work, 2, b), index)
+        best = where_less(costs, best, costs, best)
+    centres[0, a] = centres[0, copy]
+    store(work, 3, 0, best)
+    store(work, 3, width, index)
+    # Lanes that nothing was nearer in than the one before are equal to it: it comes first.
+    found = 0
+    for lane in range(1, width):
+        if work[3, lane] < work[3, found]:
+            found = lane
+    work[3, 0] = work[3, found]
+    return truncate(work[3, width + found])
+
+
+def _squares(centres, a, b):
+    """Squared distances of a vector of clusters from ``b`` to cluster ``a``."""
+    square = zero(centres)
+    for i in range(centres.shape[0]):
+        apart = load(centres, i, b) - broadcast(centres, i, a)
+        square = square + apart * apart
+    return square
 
 
 def number_merges(order, pairs, nodes, merges):
@@ -142,62 +193,79 @@ def cluster_moments(rows, labels, weight, masses, means, scatters):
                 scatters[k, i * n_directions + j] += apart * (rows[row, j] - means[k, j])
 
 
-def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, near, rises, matrix, pairs):
+def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, least, near, rises, matrix, pairs):
     """Pairs of clusters in the order of their merges, each the one that raises the cost least, into ``pairs[C - 1]``.
 
     A cluster of mass ``n`` and scatter ``W`` costs ``n log |(W + prior) / (n + prior_mass)|``. Those that are among the
     ``n_near`` nearest of each other may merge, and where none are left, all. The first of a pair then is the merged
-    cluster. ``costs[C]``, ``near[C, C]``, ``rises[C, C]`` and ``matrix[D, D]`` are working memory; all but ``prior`` is
-    overwritten.
+    cluster. ``costs[C]``, ``least[C]``, ``near[C, C]``, ``rises[C, C]`` and ``matrix[D, D]`` are working memory; all but
+    ``prior`` is overwritten.
     """
     n_clusters = masses.shape[0]
     for i in range(n_clusters):
         costs[i] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, i, matrix)
-    _mark_neighbours(means, n_near, costs.shape[0], near, rises)
+    _mark_neighbours(means, n_near, near, rises)
     for i in range(n_clusters):
         for j in range(i + 1, n_clusters):
+            rises[i, j] = 1e300
             if near[i, j] > 0:
                 rises[i, j] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix)
                 rises[i, j] -= costs[i] + costs[j]
+        _find_least(rises, i, least)
     for number in range(n_clusters - 1):
-        least = 1e300
         first = 0
-        second = 0
-        for again in range(2):
-            if second > 0:
-                continue
+        for i in range(n_clusters - 1):
+            if rises[i, least[i]] < rises[first, least[first]]:
+                first = i
+        if not rises[first, least[first]] < 1e300:
+            # Clusters that have no neighbours left: all others are candidates now.
             for i in range(n_clusters):
                 for j in range(i + 1, n_clusters):
-                    # Clusters that have no neighbours left: all others are candidates now.
-                    if again == 1 and masses[i] > 0 and masses[j] > 0:
+                    if masses[i] > 0 and masses[j] > 0:
                         near[i, j] = 1
                         near[j, i] = 1
                         rises[i, j] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix)
                         rises[i, j] -= costs[i] + costs[j]
-                    if near[i, j] > 0 and rises[i, j] < least:
-                        least = rises[i, j]
-                        first = i
-                        second = j
+                _find_least(rises, i, least)
+                if rises[i, least[i]] < rises[first, least[first]]:
+                    first = i
+        second = least[first]
         pairs[number, 0] = first
         pairs[number, 1] = second
         _merge(masses, means, scatters, first, second)
-        costs[first] += costs[second] + least
+        costs[first] += costs[second] + rises[first, second]
         for i in range(n_clusters):
             if near[second, i] > 0 and i != first:
                 near[first, i] = 1
                 near[i, first] = 1
             near[second, i] = 0
             near[i, second] = 0
+            a = min(second, i)
+            rises[a, second + i - a] = 1e300
         for i in range(n_clusters):
+            a = min(first, i)
+            b = first + i - a
             if near[first, i] > 0:
-                a = min(first, i)
-                b = first + i - a
                 rises[a, b] = _gaussian_cost(masses, means, scatters, prior, prior_mass, a, b, matrix)
                 rises[a, b] -= costs[a] + costs[b]
+                if rises[a, b] < rises[a, least[a]]:
+                    least[a] = b
+            if least[i] == first or least[i] == second:
+                _find_least(rises, i, least)
+        _find_least(rises, first, least)
 
 
-def _mark_neighbours(means, n_near, n_clusters, near, distances):
+def _find_least(rises, i, least):
+    """The column of the least rise of row ``i``, beyond the diagonal."""
+    least[i] = min(i + 1, rises.shape[0] - 1)
+    for j in range(i + 1, rises.shape[0]):
+        if rises[i, j] < rises[i, least[i]]:
+            least[i] = j
+
+
+def _mark_neighbours(means, n_near, near, distances):
     """Which clusters have one of the other among the nearest to them."""
+    n_clusters = means.shape[0]
     for i in range(n_clusters):
         for j in range(n_clusters):
             near[i, j] = 0
