@@ -299,13 +299,10 @@ def stats_of(S: np.ndarray, origin: np.ndarray, weight: float, log_likelihood: f
 
 def _mirror(S: np.ndarray, n_features: int) -> None:
     """Copy the upper triangle of each second moment, which alone the kernels write, to the lower one."""
-    second = S[:, 1 + n_features :]
-    below, above = _off_diagonal(n_features)
-    second[:, below] = second[:, above]
+    second = S[:, 1 + n_features :].reshape(len(S), n_features, n_features)
+    np.copyto(second, second.swapaxes(1, 2), where=_below_diagonal(n_features))
 
 
 @cache
-def _off_diagonal(n_features: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flat indices of the entries below the diagonal, and of their mirror images."""
-    rows, columns = np.tril_indices(n_features, -1)
-    return rows * n_features + columns, columns * n_features + rows
+def _below_diagonal(n_features: int) -> np.ndarray:
+    return np.tri(n_features, k=-1, dtype=bool)

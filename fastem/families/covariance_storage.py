@@ -12,7 +12,7 @@ import numpy as np
 
 from fastem import compiled
 from fastem.families.base import DegenerateComponentError, Params
-from fastem.families.screening import find_screening
+from fastem.families.screening import find_screening, may_screen
 from fastem.kernels import gaussian as kernels
 from fastem.kernels.maximisation import full_update
 from fastem.stats import Moments, Stats
@@ -51,7 +51,9 @@ class GaussianParams(Params):
 #: What is added to the variances: a number, or one for each feature.
 Ridge = float | np.ndarray
 
-_kernels: Any = None if compiled.level is None else compiled.module("float64")
+_kernels: dict[str, Any] = {}
+if compiled.level is not None:
+    _kernels = {np.dtype(name).char: compiled.module(name) for name in ("float64", "float32")}
 
 
 class Storage(ABC):
@@ -115,6 +117,10 @@ class Storage(ABC):
         self, params: GaussianParams, constant: np.ndarray, factor: np.ndarray, dtype: np.dtype[Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         """What the kernel reads after each component's constant and mean, and what all components share."""
+
+    def theta(self, params: GaussianParams, dtype: np.dtype[Any]) -> np.ndarray | None:
+        """The kernel's parameters in one call; None where there is none, or bounds of components may be of use too."""
+        return None
 
     @abstractmethod
     def squares(self, stats: Stats, params: GaussianParams) -> float:
@@ -229,13 +235,14 @@ class Full(_Matrices):
 
     def free_update(self, stats: Stats, ridge: Ridge) -> GaussianParams | None:
         n_components, n_features = stats.origin.shape
-        if _kernels is None or n_features > _COMPILED_FEATURES:
+        if not _kernels or n_features > _COMPILED_FEATURES:
             return None
         weights, means = np.empty(n_components), np.empty((n_components, n_features))
         covariances, factors = np.empty((2, n_components, n_features, n_features))
         flat = n_components, n_features**2
-        done = _kernels.full_parameters(
-            *(stats.S, stats.weight, np.full(n_features, ridge, dtype=np.float64), stats.origin),
+        S, origin = (np.ascontiguousarray(a, dtype=np.float64) for a in (stats.S, stats.origin))
+        done = _kernels["d"].full_parameters(
+            *(S, stats.weight, np.full(n_features, ridge, dtype=np.float64), origin),
             *(np.empty((2, n_features**2)), weights, means, covariances.reshape(flat), factors.reshape(flat)),
         )
         return GaussianParams(weights, means, covariances, factors) if done == n_components else None
@@ -261,6 +268,16 @@ class Full(_Matrices):
         whitening = screening.factor.take(_tile_order(n_features))
         common = np.concatenate([screening.centre, whitening, slack])[None]
         return np.concatenate([rows, bounds], axis=1), common
+
+    def theta(self, params: GaussianParams, dtype: np.dtype[Any]) -> np.ndarray | None:
+        n_components, n_features = params.means.shape
+        if not _kernels or n_features > _COMPILED_FEATURES or may_screen(n_components, n_features):
+            return None
+        theta = np.empty((n_components, 1 + n_features + len(_tile_order(n_features))), dtype=dtype)
+        factors = params.precisions_cholesky.reshape(n_components, -1)
+        given = (np.ascontiguousarray(a, dtype=np.float64) for a in (params.weights, params.means, factors))
+        _kernels[theta.dtype.char].pack_full(*given, theta)
+        return theta
 
     def squares(self, stats: Stats, params: GaussianParams) -> float:
         factor, second = params.precisions_cholesky, stats.recenter(params.means).second

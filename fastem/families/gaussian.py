@@ -19,6 +19,7 @@ from fastem.families.base import (
 )
 from fastem.families.covariance_storage import GaussianParams, Ridge, Storage
 from fastem.families.covariance_structures import COVARIANCE_TYPES, CovarianceType, Structure, structure_of
+from fastem.families.screening import may_screen
 from fastem.stats import Stats
 
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -171,10 +172,14 @@ class Gaussian(Family[GaussianParams]):
 
     def separates(self, params: GaussianParams) -> bool:
         # Known by what the kernels would be told.
-        return self.storage.can_screen and self.pack(params, np.dtype(np.float64)).common.size > 0
+        may = self.storage.can_screen and may_screen(*params.means.shape)
+        return may and self.pack(params, np.dtype(np.float64)).common.size > 0
 
     def pack(self, params: GaussianParams, dtype: np.dtype[Any]) -> Packed:
         n_components, n_features = params.means.shape
+        theta = self.storage.theta(params, dtype)
+        if theta is not None:
+            return Packed(theta, np.empty((1, 0), dtype=dtype))
         constant = _log(params.weights)
         constant += self._log_determinants(params)
         constant -= 0.5 * n_features * _LOG_2PI

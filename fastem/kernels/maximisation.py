@@ -20,7 +20,7 @@ def full_update(S, weight, ridge, before, work, theta):
         theta[k, 0] = natural_log(mass / total) - log_determinant - 0.9189385332046727 * n_features
         for i in range(n_features):
             theta[k, 1 + i] = before[k, 1 + i] + S[k, 1 + i] / mass
-        _pack_tiles(n_features, work, k, theta)
+        _pack_tiles(n_features, work, 1, k, theta)
     return theta.shape[0]
 
 
@@ -40,10 +40,26 @@ def full_parameters(S, weight, ridge, before, work, weights, means, covariances,
             for j in range(i, n_features):
                 covariances[k, i * n_features + j] = _covariance(S, k, mass, ridge, i, j)
                 covariances[k, j * n_features + i] = covariances[k, i * n_features + j]
-                factors[k, i * n_features + j] = work[1, i * n_features + j]
-                if j > i:
-                    factors[k, j * n_features + i] = 0
+        for at in range(n_features * n_features):
+            factors[k, at] = work[1, at]
     return weights.shape[0]
+
+
+def pack_full(weights, means, factors, theta):
+    """``[constant, mean (D), factor / sqrt(2) by tiles]`` of full covariances, as ``full_log_density`` reads it.
+
+    ``factors[K, D * D]`` are upper-triangular, with ``factor factor' = covariance^-1``.
+    """
+    n_features = means.shape[1]
+    for k in range(theta.shape[0]):
+        log_determinant = 0.0
+        for i in range(n_features):
+            theta[k, 1 + i] = means[k, i]
+            log_determinant += natural_log(factors[k, i * n_features + i])
+        theta[k, 0] = -1e300 * 1e300
+        if weights[k] > 0:
+            theta[k, 0] = natural_log(weights[k]) + log_determinant - 0.9189385332046727 * n_features
+        _pack_tiles(n_features, factors, k, k, theta)
 
 
 def _least_mass(weight):
@@ -95,6 +111,8 @@ def _invert_root(S, k, mass, ridge, work):
     # Column by column: U V = I, from the last row up.
     for j in range(n_features):
         work[1, j * n_features + j] = 1 / work[0, j * n_features + j]
+        for i in range(j + 1, n_features):
+            work[1, i * n_features + j] = 0
         for up in range(j):
             i = j - 1 - up
             total = 0.0
@@ -104,18 +122,16 @@ def _invert_root(S, k, mass, ridge, work):
     return log_determinant
 
 
-def _pack_tiles(n_features, work, k, theta):
-    """``work[1] / sqrt(2)`` in the order that ``full_log_density`` reads it."""
+def _pack_tiles(n_features, factors, row, k, theta):
+    """``factors[row] / sqrt(2)`` by tiles of 4 columns."""
     half = 0.7071067811865476
     at = 1 + n_features
     for tile in range(n_features // 4):
         for i in range(4 * tile + 4):
             for c in range(4 * tile, 4 * tile + 4):
-                theta[k, at] = 0
-                if c >= i:
-                    theta[k, at] = half * work[1, i * n_features + c]
+                theta[k, at] = half * factors[row, i * n_features + c]
                 at += 1
     for j in range(n_features // 4 * 4, n_features):
         for i in range(j + 1):
-            theta[k, at] = half * work[1, i * n_features + j]
+            theta[k, at] = half * factors[row, i * n_features + j]
             at += 1
