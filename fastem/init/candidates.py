@@ -92,7 +92,8 @@ def panels(
         centres = kmeans(coordinates, n_clusters, rng, engine, sample_weight, n_threads)
         yield Candidate("kmeans", every, _labels(coordinates, centres.means, engine, n_threads))
         yield Candidate("adaptive", every, adaptive_labels(within, n_clusters, rng, weight))
-        chosen = rng.choice(n_rows, n_clusters, replace=False, p=weight / weight.sum())
+        chances = None if sample_weight is None else weight / weight.sum()
+        chosen = rng.choice(n_rows, n_clusters, replace=False, p=chances)
         yield Candidate("random_from_data", every, _labels(coordinates, coordinates[chosen], engine, n_threads))
         coordinates = within
 
@@ -141,7 +142,8 @@ def adaptive_labels(
 
 
 def _squares(rows: np.ndarray, chosen: int) -> np.ndarray:
-    return np.square(rows - rows[chosen]).sum(axis=1)
+    apart = rows - rows[chosen]
+    return np.einsum("ij,ij->i", apart, apart)
 
 
 def _drawn(chances: np.ndarray, rng: np.random.RandomState) -> int:
@@ -160,6 +162,5 @@ def _minus_log_density(rows: np.ndarray, weight: np.ndarray, scale: float) -> np
     # A sphere of as many rows as there are directions, and one, where a cluster has too few for a covariance.
     prior_mass = (n_directions + 1) * mass / len(rows)
     covariance = ((weight * apart.T) @ apart + prior_mass * scale * np.eye(n_directions)) / (mass + prior_mass)
-    factor = np.linalg.cholesky(covariance)
-    squares = np.square(np.linalg.solve(factor, apart.T)).sum(axis=0)
-    return squares + 2 * np.log(np.diagonal(factor)).sum() - 2 * np.log(mass)
+    squares = np.einsum("ij,ij->i", apart @ np.linalg.inv(covariance), apart)
+    return squares + np.linalg.slogdet(covariance)[1] - 2 * np.log(mass)

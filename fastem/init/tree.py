@@ -118,6 +118,30 @@ def _cut(merges: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
     return labels, roots
 
 
+def cluster_moments(
+    rows: np.ndarray, labels: np.ndarray, n_clusters: int, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masses (G,), means (G, D) and scatters (G, D * D) of the rows of each label; one without rows is at the first."""
+    n_directions = rows.shape[1]
+    masses, means = np.zeros(n_clusters), np.zeros((n_clusters, n_directions))
+    scatters = np.zeros((n_clusters, n_directions**2))
+    if _kernels is not None:
+        rows, labels = np.ascontiguousarray(rows), np.ascontiguousarray(labels, dtype=np.intp)
+        _kernels.cluster_moments(rows, labels, np.ascontiguousarray(weight), masses, means, scatters)
+        return masses, means, scatters
+    means += rows[0]
+    order = np.argsort(labels, kind="stable")
+    ends = np.cumsum(np.bincount(labels, minlength=n_clusters))
+    for k, own in enumerate(np.split(order, ends[:-1])):
+        if len(own):
+            here, w = rows[own], weight[own]
+            masses[k] = w.sum()
+            means[k] = rows[0] + w @ (here - rows[0]) / masses[k]
+            here = here - means[k]
+            scatters[k] = ((w * here.T) @ here).ravel()
+    return masses, means, scatters
+
+
 class _Clusters:
     """Clusters that are merged in place: masses (G,), means (G, D), scatters (G, D * D), and what a merge costs."""
 
@@ -131,21 +155,7 @@ class _Clusters:
 
     @classmethod
     def of_cells(cls, rows: np.ndarray, cells: np.ndarray, n_cells: int, weight: np.ndarray) -> _Clusters:
-        n_directions = rows.shape[1]
-        masses, means = np.empty(n_cells), np.empty((n_cells, n_directions))
-        scatters = np.empty((n_cells, n_directions**2))
-        if _kernels is not None:
-            _kernels.cluster_moments(np.ascontiguousarray(rows), cells, weight, masses, means, scatters)
-            return cls(masses, means, scatters)
-        order = np.argsort(cells, kind="stable")
-        ends = np.cumsum(np.bincount(cells, minlength=n_cells))
-        for k, own in enumerate(np.split(order, ends[:-1])):
-            here, w = rows[own], weight[own]
-            masses[k] = w.sum()
-            means[k] = w @ here / masses[k]
-            here = here - means[k]
-            scatters[k] = ((w * here.T) @ here).ravel()
-        return cls(masses, means, scatters)
+        return cls(*cluster_moments(rows, cells, n_cells, weight))
 
     def _costs(self, masses: np.ndarray, scatters: np.ndarray) -> np.ndarray:
         n_directions = len(self._prior)

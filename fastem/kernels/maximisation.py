@@ -57,7 +57,8 @@ def pack_full(weights, means, factors, theta):
             theta[k, 1 + i] = means[k, i]
             log_determinant += natural_log(factors[k, i * n_features + i])
         theta[k, 0] = -1e300 * 1e300
-        if weights[k] > 0:
+        # Not a number is to be seen, and no component without weight.
+        if weights[k] != 0:
             theta[k, 0] = natural_log(weights[k]) + log_determinant - 0.9189385332046727 * n_features
         _pack_tiles(n_features, factors, k, k, theta)
 

@@ -169,22 +169,18 @@ def cut_merges(merges, tops, places, labels, roots):
 
 
 def cluster_moments(rows, labels, weight, masses, means, scatters):
-    """Weighted mass, mean and scatter matrix of each cluster."""
+    """Add the weighted mass, mean and scatter matrix of the rows of each label to zeros."""
     n_directions = rows.shape[1]
-    for k in range(masses.shape[0]):
-        masses[k] = 0
-        for i in range(n_directions):
-            means[k, i] = 0
-        for i in range(n_directions * n_directions):
-            scatters[k, i] = 0
     for row in range(rows.shape[0]):
         k = labels[row]
         masses[k] += weight[row]
         for i in range(n_directions):
-            means[k, i] += weight[row] * rows[row, i]
+            means[k, i] += weight[row] * (rows[row, i] - rows[0, i])
     for k in range(masses.shape[0]):
         for i in range(n_directions):
-            means[k, i] /= masses[k]
+            if masses[k] > 0:
+                means[k, i] /= masses[k]
+            means[k, i] += rows[0, i]
     for row in range(rows.shape[0]):
         k = labels[row]
         for i in range(n_directions):
