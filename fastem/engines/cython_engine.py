@@ -22,9 +22,11 @@ from fastem.engines.kernel_engine import (
     stats_of,
 )
 from fastem.engines.pool import run_on_threads
-from fastem.engines.threads import SERIAL_WORK
 from fastem.families.base import Family, Packed, Params
 from fastem.stats import Stats, n_moments
+
+# Work of a pass, in multiply-adds, up to which a second thread gains less than the return to Python costs.
+_AHEAD_WORK = 4e6
 
 
 class CythonEngine(KernelEngine):
@@ -66,8 +68,9 @@ class CythonEngine(KernelEngine):
         max_iter: int,
         sample_weight: np.ndarray | None = None,
     ) -> Stats | None:
+        work = pass_work(X.shape, len(params.weights), family.moments)
         # By the work, and not by the threads: the result has the same bits for any number of them.
-        if family.update_kernel is None or pass_work(X.shape, len(params.weights), family.moments) > SERIAL_WORK:
+        if family.update_kernel is None or work > _AHEAD_WORK:
             return None
         check_pass(X, params.origin, sample_weight)
         packed = family.pack(params, X.dtype)

@@ -7,7 +7,7 @@ import threading
 from numbers import Integral
 
 # Below this many multiply-adds in a pass, waking a second thread costs more than it saves.
-SERIAL_WORK = 2e6
+_SERIAL_WORK = 2e6
 
 
 def available_threads() -> int:
@@ -29,7 +29,7 @@ def resolve_threads(n_threads: int | None, work: float) -> int:
         If ``n_threads`` is neither None nor a positive integer.
     """
     if n_threads is None:
-        return available_threads() if work > SERIAL_WORK else 1
+        return available_threads() if work > _SERIAL_WORK else 1
     if not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads < 1:
         raise ValueError(f"n_threads must be a positive integer or None, but got {n_threads!r}")
     return int(n_threads)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fastem import compiled
 from fastem.engines.base import Engine
 from fastem.init.kmeans import SHARPNESS, Centres, Clusters, kmeans
 from fastem.init.tree import merge_tree
@@ -21,8 +22,11 @@ Method = Literal["tree", "kmeans", "adaptive", "random_from_data"]
 #: The methods of a panel, in the order in which they are tried.
 METHODS: tuple[str, ...] = get_args(Method)
 
-# Rows of a tree, whose cost goes with their square: so many, or so many a cluster and direction, but not more.
-_TREE_ROWS = 700
+# Rows of a tree, whose cost goes with their square: so many a cluster within bounds, or so many a cluster and direction,
+# but not more.
+_TREE_ROWS = (700, 700)
+_TREE_ROWS_A_CLUSTER = 100
+_CELLS_MIN = 80
 _TREE_ROWS_A_DIRECTION = 5
 _MOST_TREE_ROWS = 2000
 # Cells that Ward's criterion leaves of them: so many, or so many a cluster, but not smaller.
@@ -33,6 +37,7 @@ _CELL_ROWS = 3
 # one tree in six leads to the best. So many rows all trees together.
 _MOST_TREES = 6
 _ROWS_OF_TREES = 1000
+_kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,12 @@ def panels(
     every = np.arange(n_rows)
     weight = np.ones(n_rows) if sample_weight is None else sample_weight
     coordinates = within = whitened(rows, sample_weight)
-    most = max(_TREE_ROWS, _TREE_ROWS_A_DIRECTION * n_clusters * coordinates.shape[1])
+    fewest, enough = _TREE_ROWS
+    most = min(max(fewest, _TREE_ROWS_A_CLUSTER * n_clusters), enough)
+    most = max(most, _TREE_ROWS_A_DIRECTION * n_clusters * coordinates.shape[1])
     most = min(n_rows, max(n_clusters, min(most, _MOST_TREE_ROWS)))
-    n_cells = max(min(max(_CELLS, _CELLS_A_CLUSTER * n_clusters), most // _CELL_ROWS), 2 * n_clusters)
-    n_trees = 2 if 2 * most < n_rows else max(1, min(_MOST_TREES, _ROWS_OF_TREES // n_rows))
+    n_cells = max(min(max(_CELLS_MIN, min(16 * n_clusters, _CELLS), _CELLS_A_CLUSTER * n_clusters), most // _CELL_ROWS), 2 * n_clusters)
+    n_trees = 2 if 2 * max(most, enough) < n_rows else max(1, min(_MOST_TREES, _ROWS_OF_TREES // n_rows))
     for panel in range(n_panels):
         for number in range(panel * n_trees, (panel + 1) * n_trees):
             # Other rows than those of the trees before, also where one tree can have them all.
@@ -123,8 +130,15 @@ def adaptive_labels(
     Bloemer & Bujna (2016), Adaptive seeding for Gaussian mixture models: the adaptive method for mixtures, which takes
     the density for what k-means++ takes the distance.
     """
+    uniforms = rng.random_sample(n_clusters)
     labels = np.zeros(len(rows), dtype=np.intp)
-    squares = _squares(rows, _drawn(sample_weight, rng))
+    if _kernels is not None:
+        n_rows, n_directions = rows.shape
+        shapes = n_rows, n_rows, n_clusters, (n_clusters, n_directions), (n_clusters, n_directions**2)
+        given = np.ascontiguousarray(rows), np.ascontiguousarray(sample_weight, dtype=np.float64), uniforms
+        _kernels.adaptive_labels(*given, labels, *map(np.empty, shapes), np.empty((2, n_directions**2)))
+        return labels
+    squares = _squares(rows, _drawn(sample_weight, uniforms[0]))
     scale = sample_weight @ squares / sample_weight.sum() / rows.shape[1] or 1.0
     shortfall = np.empty(len(rows))
     changed = np.ones(1, dtype=bool)
@@ -132,7 +146,7 @@ def adaptive_labels(
         for cluster in np.flatnonzero(changed):
             here = labels == cluster
             shortfall[here] = _minus_log_density(rows[here], sample_weight[here], scale)
-        new = _squares(rows, _drawn((shortfall - shortfall.min()) * sample_weight, rng))
+        new = _squares(rows, _drawn((shortfall - shortfall.min()) * sample_weight, uniforms[k]))
         nearer = new < squares
         changed = np.bincount(labels[nearer], minlength=k + 1) > 0
         changed[k] = True
@@ -146,9 +160,9 @@ def _squares(rows: np.ndarray, chosen: int) -> np.ndarray:
     return np.einsum("ij,ij->i", apart, apart)
 
 
-def _drawn(chances: np.ndarray, rng: np.random.RandomState) -> int:
+def _drawn(chances: np.ndarray, uniform: float) -> int:
     summed = chances.cumsum()
-    found = summed.searchsorted(rng.random_sample() * summed[-1], side="right")
+    found = summed.searchsorted(uniform * summed[-1], side="right")
     # Where all chances are 0, or by rounding, none is found.
     return min(int(found), len(chances) - 1)
 
