@@ -96,7 +96,11 @@ def find_screening(
     best = constant - upper * (own + np.sqrt(own))
     others = constant - lower * np.maximum(own[:, None] + apart - np.sqrt(2 * apart), 0.0)
     ruled_out = others < best[:, None] - _RULED_OUT
-    return Screening(centre, factor, c, lower, upper) if _pays(float(weights @ ruled_out.mean(axis=1)), n_components, n_features) else None
+    return (
+        Screening(centre, factor, c, lower, upper)
+        if _pays(float(weights @ ruled_out.mean(axis=1)), n_components, n_features)
+        else None
+    )
 
 
 def _largest_eigenvalue(matrices: np.ndarray) -> np.ndarray:

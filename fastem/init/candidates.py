@@ -22,11 +22,8 @@ Method = Literal["tree", "kmeans", "adaptive", "random_from_data"]
 #: The methods of a panel, in the order in which they are tried.
 METHODS: tuple[str, ...] = get_args(Method)
 
-# Rows of a tree, whose cost goes with their square: so many a cluster within bounds, or so many a cluster and direction,
-# but not more.
-_TREE_ROWS = (700, 700)
-_TREE_ROWS_A_CLUSTER = 100
-_CELLS_MIN = 80
+# Rows of a tree, whose cost goes with their square: so many, or so many a cluster and direction, but not more.
+_TREE_ROWS = 700
 _TREE_ROWS_A_DIRECTION = 5
 _MOST_TREE_ROWS = 2000
 # Cells that Ward's criterion leaves of them: so many, or so many a cluster, but not smaller.
@@ -82,12 +79,10 @@ def panels(
     every = np.arange(n_rows)
     weight = np.ones(n_rows) if sample_weight is None else sample_weight
     coordinates = within = whitened(rows, sample_weight)
-    fewest, enough = _TREE_ROWS
-    most = min(max(fewest, _TREE_ROWS_A_CLUSTER * n_clusters), enough)
-    most = max(most, _TREE_ROWS_A_DIRECTION * n_clusters * coordinates.shape[1])
+    most = max(_TREE_ROWS, _TREE_ROWS_A_DIRECTION * n_clusters * coordinates.shape[1])
     most = min(n_rows, max(n_clusters, min(most, _MOST_TREE_ROWS)))
-    n_cells = max(min(max(_CELLS_MIN, min(16 * n_clusters, _CELLS), _CELLS_A_CLUSTER * n_clusters), most // _CELL_ROWS), 2 * n_clusters)
-    n_trees = 2 if 2 * max(most, enough) < n_rows else max(1, min(_MOST_TREES, _ROWS_OF_TREES // n_rows))
+    n_cells = max(min(max(_CELLS, _CELLS_A_CLUSTER * n_clusters), most // _CELL_ROWS), 2 * n_clusters)
+    n_trees = 2 if 2 * most < n_rows else max(1, min(_MOST_TREES, _ROWS_OF_TREES // n_rows))
     for panel in range(n_panels):
         for number in range(panel * n_trees, (panel + 1) * n_trees):
             # Other rows than those of the trees before, also where one tree can have them all.

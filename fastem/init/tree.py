@@ -186,12 +186,12 @@ class _Clusters:
         """Pairs in the order of their merges; the first of a pair then is the merged cluster."""
         n_clusters, n_directions = self._means.shape
         if _kernels is not None:
-            pairs = np.empty((n_clusters - 1, 2), dtype=np.intp)
-            _kernels.gaussian_pairs(
-                *(self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass, _NEIGHBOURS),
-                *(np.empty(n_clusters), *(np.empty(shape, dtype=np.intp) for shape in (n_clusters, (n_clusters, n_clusters)))),
-                *(np.empty((n_clusters, n_clusters)), np.empty((n_directions, n_directions)), pairs),
+            pairs, least, near = (
+                np.empty(shape, dtype=np.intp) for shape in ((n_clusters - 1, 2), n_clusters, (n_clusters, n_clusters))
             )
+            costs, rises, matrix = map(np.empty, (n_clusters, (n_clusters, n_clusters), (n_directions, n_directions)))
+            given = self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass
+            _kernels.gaussian_pairs(*given, _NEIGHBOURS, costs, least, near, rises, matrix, pairs)
             return pairs.tolist()
         self._costs_now = self._costs(self._masses, self._scatters)
         near = self._neighbours()

@@ -19,9 +19,9 @@ def ward_pairs(centres, work, numbers, pairs, costs):
 
     Writes a row of each of the two clusters into ``pairs[N - 1, 2]``, the first of which goes on to stand for both, and
     what the merge costs into ``costs[N - 1]``: no less than the merges that it builds on. ``centres`` has a column of
-    coordinates for each of the N rows, and a vector's more; like ``work[4, ...]`` of as many columns and ``numbers[2,
-    N]`` it is overwritten. The chain of nearest neighbours (Murtagh 1983), on the clusters that are left, which are kept
-    together.
+    coordinates for each of the N rows, and two vectors' more; like ``work[4, ...]`` of as many columns, and
+    ``numbers[2, N]``, it is overwritten. By the chain of nearest neighbours (Murtagh 1983), among the clusters that are
+    left, which stand together.
     """
     n_rows = numbers.shape[1]
     for b in range(work.shape[1]):
@@ -194,8 +194,8 @@ def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, le
 
     A cluster of mass ``n`` and scatter ``W`` costs ``n log |(W + prior) / (n + prior_mass)|``. Those that are among the
     ``n_near`` nearest of each other may merge, and where none are left, all. The first of a pair then is the merged
-    cluster. ``costs[C]``, ``least[C]``, ``near[C, C]``, ``rises[C, C]`` and ``matrix[D, D]`` are working memory; all but
-    ``prior`` is overwritten.
+    cluster. ``costs[C]``, ``least[C]``, ``near[C, C]``, ``rises[C, C]`` and ``matrix[D, D]`` are working memory; what
+    the clusters are is overwritten too.
     """
     n_clusters = masses.shape[0]
     for i in range(n_clusters):
