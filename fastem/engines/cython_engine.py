@@ -79,7 +79,8 @@ class CythonEngine(KernelEngine):
         (n_samples, n_features), (n_components, _) = X.shape, packed.theta.shape
         cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
         scratch = Scratch.allocate(1, n_features, n_components, cut.block, X.dtype)
-        theta = np.stack([packed.theta, packed.theta])
+        theta = np.empty((2, *packed.theta.shape), packed.theta.dtype)
+        theta[0] = packed.theta
         S = np.empty((cut.n_panels, n_components, n_moments(family.moments, n_features)))
         log_likelihood = np.empty(1)
         weight = total_weight(n_samples, sample_weight)

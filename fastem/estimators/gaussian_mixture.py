@@ -288,6 +288,8 @@ class GaussianMixture(BaseMixture):
         self.reg_covar_ = np.broadcast_to(result.family.ridge, self.means_.shape[1:]).copy()
 
     def _given_params(self, start: Params | None, n_features: int, dtype: Any) -> Params | None:
+        if self.weights_init is None and self.means_init is None and self.precisions_init is None:
+            return start
         n_components, family = self.n_components, self._family()
         weights = means = precisions = None
         if self.weights_init is not None:

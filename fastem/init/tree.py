@@ -186,13 +186,13 @@ class _Clusters:
         """Pairs in the order of their merges; the first of a pair then is the merged cluster."""
         n_clusters, n_directions = self._means.shape
         if _kernels is not None:
-            pairs, least, near = (
+            merged, least, near = (
                 np.empty(shape, dtype=np.intp) for shape in ((n_clusters - 1, 2), n_clusters, (n_clusters, n_clusters))
             )
             costs, rises, matrix = map(np.empty, (n_clusters, (n_clusters, n_clusters), (n_directions, n_directions)))
             given = self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass
-            _kernels.gaussian_pairs(*given, _NEIGHBOURS, costs, least, near, rises, matrix, pairs)
-            return pairs.tolist()
+            _kernels.gaussian_pairs(*given, _NEIGHBOURS, costs, least, near, rises, matrix, merged)
+            return [(i, j) for i, j in merged.tolist()]
         self._costs_now = self._costs(self._masses, self._scatters)
         near = self._neighbours()
         rises = self._all_rises(near)

@@ -198,10 +198,11 @@ def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, le
     the clusters are is overwritten too.
     """
     n_clusters = masses.shape[0]
+    _mark_neighbours(means, min(n_near, n_clusters - 1), near, least, costs)
     for i in range(n_clusters):
         costs[i] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, i, matrix)
-    _mark_neighbours(means, n_near, near, rises)
     for i in range(n_clusters):
+        rises[i, i] = 1e300
         for j in range(i + 1, n_clusters):
             rises[i, j] = 1e300
             if near[i, j] > 0:
@@ -259,28 +260,35 @@ def _find_least(rises, i, least):
             least[i] = j
 
 
-def _mark_neighbours(means, n_near, near, distances):
+def _mark_neighbours(means, n_near, near, nearest, distances):
     """Which clusters have one of the other among the nearest to them."""
     n_clusters = means.shape[0]
     for i in range(n_clusters):
         for j in range(n_clusters):
             near[i, j] = 0
-            distances[i, j] = 0
+    for i in range(n_clusters):
+        found = 0
+        for j in range(n_clusters):
+            square = 0.0
             for d in range(means.shape[1]):
-                distances[i, j] += (means[i, d] - means[j, d]) * (means[i, d] - means[j, d])
-    for i in range(n_clusters):
-        distances[i, i] = 1e300
-        for _rank in range(min(n_near, n_clusters - 1)):
-            nearest = 0
-            for j in range(n_clusters):
-                if distances[i, j] < distances[i, nearest]:
-                    nearest = j
-            distances[i, nearest] = 1e300
-            near[i, nearest] = 1
-            near[nearest, i] = 1
-    # Where all are equally far, or not a number, a cluster may have found itself.
-    for i in range(n_clusters):
-        near[i, i] = 0
+                square += (means[i, d] - means[j, d]) * (means[i, d] - means[j, d])
+            if j == i or (found == n_near and not square < distances[found - 1]):
+                continue
+            # Into its place among those found so far, the last of which goes where there are enough.
+            if found < n_near:
+                found += 1
+            at = found - 1
+            for behind in range(found - 1):
+                before = found - 2 - behind
+                if distances[before] > square:
+                    distances[before + 1] = distances[before]
+                    nearest[before + 1] = nearest[before]
+                    at = before
+            distances[at] = square
+            nearest[at] = j
+        for rank in range(found):
+            near[i, nearest[rank]] = 1
+            near[nearest[rank], i] = 1
 
 
 def _merge(masses, means, scatters, i, j):
