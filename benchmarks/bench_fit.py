@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .engines import DTYPES, ENGINES, make_problem, require_engine
-from .problems import Shape
+from .problems import Shape, make_rows
 
 SHAPES = {
     shape.name: shape
@@ -74,3 +74,28 @@ class ToSolution:
 
     track_log_likelihood.unit = "nats a row"
     track_iterations.unit = "iterations"
+
+
+class Small:
+    """What surrounds the kernels: a fit of 1000 rows, options at their defaults, and answers for one row."""
+
+    params: ClassVar = (("auto", "kmeans"),)
+    param_names: ClassVar = ("init_params",)
+
+    def setup(self, init_params: str) -> None:
+        from fastem import GaussianMixture
+
+        self.X = make_rows(Shape(1000, 2, 3, "full"))
+        self.model = GaussianMixture(3, init_params=init_params, random_state=0).fit(self.X)
+
+    def time_fit(self, init_params: str) -> None:
+        self.model.fit(self.X)
+
+    def time_predict_one_row(self, init_params: str) -> None:
+        self.model.predict(self.X[:1])
+
+    def track_log_likelihood(self, init_params: str) -> float:
+        """Mean log-likelihood of a row where the fit ends."""
+        return self.model.lower_bound_
+
+    track_log_likelihood.unit = "nats a row"

@@ -22,7 +22,6 @@ from fastem.passes import ArrayRows, Rows, Runner
 from fastem.restarts import PANELS, RESTARTS, Heat, Outcome, best_run, race
 from fastem.runs import Loop, Runs
 from fastem.sampling import borrowed_random_state
-from fastem.split_merge import Mover
 
 
 @dataclass(frozen=True)
@@ -220,6 +219,7 @@ def _starts(
 
 def _moved(best: EMResult[Any], winner: int, rounds: int, runs: Runs, rows: Rows, sample: ArrayRows) -> EMResult[Any]:
     """The best run after rounds of split-and-merge moves, which are tried on the sample."""
+    from fastem.split_merge import Mover
 
     def run_on(X: np.ndarray, weight: np.ndarray | None, params: Params, iterations: int) -> EMResult[Any]:
         return runs.trial(ArrayRows(X, weight), params, iterations)

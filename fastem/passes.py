@@ -120,6 +120,12 @@ class ArrayRows(Rows):
             family, self.X, params, sample_weight=self.sample_weight, n_threads=runner.n_threads, order=order
         )
 
+    def run_ahead(self, family: Family[Any], params: Params, runner: Runner, tol: float, max_iter: int) -> Stats | None:
+        """The E-step after some steps of EM, where one call can do them all (:meth:`Engine.run_ahead`)."""
+        return runner.engine.run_ahead(
+            family, self.X, params, tol=tol, max_iter=max_iter, sample_weight=self.sample_weight
+        )
+
     def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
         if self.n_samples not in _GROUPED_ROWS or not family.separates(params):
             return None

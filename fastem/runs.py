@@ -15,7 +15,7 @@ from fastem.em import Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import pass_work
 from fastem.engines.threads import resolve_threads
 from fastem.families import Family, Params
-from fastem.passes import Passes, Rows, Runner
+from fastem.passes import ArrayRows, Passes, Rows, Runner
 from fastem.restarts import Outcome, run_starts
 from fastem.stats import Stats
 
@@ -86,11 +86,15 @@ class Runs:
             Passes(self.family, rows, runner), starts, loop.tol, loop.max_iter, loop.callbacks, side_by_side
         )
 
-    def heat(self, rows: Rows, starts: Mapping[int, Any], max_iter: int) -> dict[int, Outcome]:
+    def heat(self, rows: ArrayRows, starts: Mapping[int, Any], max_iter: int) -> dict[int, Outcome]:
         """Run for a few iterations: over before threads of its own have paid for themselves."""
-        return self._run(
-            Passes(self.family, rows, self.runner), starts, min(self.loop.tol, _HEAT_TOL), max_iter, (), side_by_side=1
-        )
+        tol = min(self.loop.tol, _HEAT_TOL)
+
+        def run_ahead(params: Params) -> Stats | None:
+            return rows.run_ahead(self.family, params, self.runner, tol, max_iter)
+
+        passes = Passes(self.family, rows, self.runner)
+        return self._run(passes, starts, tol, max_iter, (), 1, run_ahead if self.loop.accelerate is None else None)
 
     def trial(self, rows: Rows, params: Params, max_iter: int) -> EMResult[Any]:
         """Plain EM for a few iterations, in which a collapse is an error."""
@@ -105,11 +109,17 @@ class Runs:
         max_iter: int,
         callbacks: Sequence[Callback],
         side_by_side: int,
+        run_ahead: Callable[[Params], Stats | None] | None = None,
     ) -> dict[int, Outcome]:
+        """``run_ahead`` may do the iterations in one call, all but the last M-step."""
         loop = self.loop
 
         def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
             self.guards[index], self.passes[index] = Guard(self.family, loop.strict), passes
+            ahead = None if run_ahead is None else run_ahead(starts[index])
+            if ahead is not None:
+                update = self.guards[index].update
+                return em.run(lambda _: ahead, update, starts[index], tol=tol, max_iter=1, start=index)
             e_step = passes.of_one_run()
             return em.run(
                 e_step if loop.accelerate is None else _quietly(e_step),

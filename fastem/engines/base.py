@@ -75,6 +75,23 @@ class Engine(ABC):
         ``order`` is what ``group_rows`` of this engine made for as many rows and components.
         """
 
+    def run_ahead(
+        self,
+        family: Family[Any],
+        X: np.ndarray,
+        params: Params,
+        *,
+        tol: float,
+        max_iter: int,
+        sample_weight: np.ndarray | None = None,
+    ) -> Stats | None:
+        """E-step after up to ``max_iter - 1`` steps of EM, in one call; None where that would save nothing.
+
+        It ends early where the mean log-likelihood changes by less than ``tol``, or the M-step fails: the statistics
+        are those that it failed on.
+        """
+        return None
+
     def group_rows(
         self, family: Family[Any], X: np.ndarray, params: Params, *, n_threads: int | None = None
     ) -> np.ndarray | None:

@@ -10,10 +10,23 @@ from typing import Any
 import numpy as np
 
 from fastem import compiled
-from fastem.engines.base import Posterior
-from fastem.engines.kernel_engine import Cut, KernelEngine, Scratch
+from fastem.engines.base import Posterior, check_pass, pass_work, total_weight
+from fastem.engines.kernel_engine import (
+    NO_ORDER,
+    NONE_GIVEN,
+    Cut,
+    KernelEngine,
+    Scratch,
+    as_kernel_weight,
+    cut_rows,
+    stats_of,
+)
 from fastem.engines.pool import run_on_threads
-from fastem.families.base import Packed
+from fastem.families.base import Family, Packed, Params
+from fastem.stats import Stats, n_moments
+
+# Work of a pass, in multiply-adds, up to which a second thread gains less than the return to Python costs.
+_AHEAD_WORK = 4e6
 
 
 class CythonEngine(KernelEngine):
@@ -44,6 +57,43 @@ class CythonEngine(KernelEngine):
             module.run_accumulate_panels(*inputs, *rows, *parameters, taken, *memory, S, sums)
 
         _run(run, scratch, len(S), n_threads)
+
+    def run_ahead(
+        self,
+        family: Family[Any],
+        X: np.ndarray,
+        params: Params,
+        *,
+        tol: float,
+        max_iter: int,
+        sample_weight: np.ndarray | None = None,
+    ) -> Stats | None:
+        work = pass_work(X.shape, len(params.weights), family.moments)
+        # By the work, and not by the threads: the result has the same bits for any number of them.
+        if family.update_kernel is None or work > _AHEAD_WORK:
+            return None
+        check_pass(X, params.origin, sample_weight)
+        packed = family.pack(params, X.dtype)
+        if packed.common.size > 0:
+            return None
+        (n_samples, n_features), (n_components, _) = X.shape, packed.theta.shape
+        cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
+        scratch = Scratch.allocate(1, n_features, n_components, cut.block, X.dtype)
+        theta = np.empty((2, *packed.theta.shape), packed.theta.dtype)
+        theta[0] = packed.theta
+        S = np.empty((cut.n_panels, n_components, n_moments(family.moments, n_features)))
+        log_likelihood = np.empty(1)
+        weight = total_weight(n_samples, sample_weight)
+        module = _module(packed)
+        kernels = (family.log_density_kernel, family.moments_kernel, family.update_kernel)
+        steps = module.run_iterations(
+            *(module.__pyx_capi__[kernel.__name__] for kernel in kernels),
+            *(X, as_kernel_weight(sample_weight), NONE_GIVEN[X.dtype.char], NO_ORDER, cut.panel_rows, weight),
+            *(family.ridges(n_features), theta, packed.common, *scratch[0], np.empty((2, n_features**2)), S),
+            *(log_likelihood, tol, max_iter),
+        )
+        origin = theta[steps % 2, :, 1 : 1 + n_features].astype(np.float64)
+        return stats_of(S[0], origin, weight, float(log_likelihood[0]), family.moments)
 
     def _evaluate_group(
         self,

@@ -24,8 +24,8 @@ from fastem.kernels.gaussian import diag_log_density
 from fastem.stats import Moments, Stats, n_moments
 
 _NO_WEIGHT = np.empty(0)
-_NO_ORDER = np.empty(0, dtype=np.int32)
-_NONE_GIVEN = {dtype.char: np.empty((0, 0), dtype) for dtype in REALS}
+NO_ORDER = np.empty(0, dtype=np.int32)
+NONE_GIVEN = {dtype.char: np.empty((0, 0), dtype) for dtype in REALS}
 # Rows whose labels are held at a time.
 _LABELLED_ROWS = 2**20
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
@@ -148,7 +148,7 @@ class KernelEngine(Engine):
         check_pass(X, params.origin, sample_weight)
         packed = family.pack(params, X.dtype)
         kernels = (family.log_density_kernel, family.moments_kernel)
-        given = (_NONE_GIVEN[X.dtype.char], _NO_ORDER if order is None else order)
+        given = (NONE_GIVEN[X.dtype.char], NO_ORDER if order is None else order)
         return self._statistics(kernels, family.moments, X, sample_weight, given, packed, n_threads)
 
     def group_rows(
@@ -180,7 +180,7 @@ class KernelEngine(Engine):
         responsibilities = np.asarray(responsibilities, dtype=X.dtype)
         kernels = (diag_log_density, MOMENT_KERNELS[moments])
         packed = origin_only(origin, X.dtype)
-        given = (responsibilities, _NO_ORDER)
+        given = (responsibilities, NO_ORDER)
         return self._statistics(kernels, moments, X, sample_weight, given, packed, n_threads)
 
     def _statistics(
@@ -197,7 +197,7 @@ class KernelEngine(Engine):
         n_components = packed.theta.shape[0]
         cut = cut_rows(n_samples, n_components, n_features, moments, X.dtype)
         threads = resolve_threads(n_threads, cut.work)
-        weight = _NO_WEIGHT if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        weight = as_kernel_weight(sample_weight)
         shape = (n_components, n_moments(moments, n_features))
         total = np.zeros(shape) if cut.n_panels > 1 else None
         log_likelihood = 0.0
@@ -216,10 +216,8 @@ class KernelEngine(Engine):
             for p in range(count):
                 log_likelihood += float(sums[p])
         assert total is not None
-        if moments == "full":
-            _mirror(total, n_features)
         origin = packed.theta[:, 1 : 1 + n_features].astype(np.float64)
-        return Stats(total_weight(n_samples, sample_weight), log_likelihood, origin, total, moments)
+        return stats_of(total, origin, total_weight(n_samples, sample_weight), log_likelihood, moments)
 
     @abstractmethod
     def _accumulate_group(
@@ -288,15 +286,23 @@ def _add_in_order(total: np.ndarray, S: np.ndarray, n_threads: int) -> None:
     run_on_threads(add, parts)
 
 
+def as_kernel_weight(sample_weight: np.ndarray | None) -> np.ndarray:
+    return _NO_WEIGHT if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+
+
+def stats_of(S: np.ndarray, origin: np.ndarray, weight: float, log_likelihood: float, moments: Moments) -> Stats:
+    """What the kernels summed up about the means ``origin``, as a value."""
+    if moments == "full":
+        _mirror(S, origin.shape[1])
+    return Stats(weight, log_likelihood, origin, S, moments)
+
+
 def _mirror(S: np.ndarray, n_features: int) -> None:
     """Copy the upper triangle of each second moment, which alone the kernels write, to the lower one."""
-    second = S[:, 1 + n_features :]
-    below, above = _off_diagonal(n_features)
-    second[:, below] = second[:, above]
+    second = S[:, 1 + n_features :].reshape(len(S), n_features, n_features)
+    np.copyto(second, second.swapaxes(1, 2), where=_below_diagonal(n_features))
 
 
 @cache
-def _off_diagonal(n_features: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flat indices of the entries below the diagonal, and of their mirror images."""
-    rows, columns = np.tril_indices(n_features, -1)
-    return rows * n_features + columns, columns * n_features + rows
+def _below_diagonal(n_features: int) -> np.ndarray:
+    return np.tri(n_features, k=-1, dtype=bool)

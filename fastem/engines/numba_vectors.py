@@ -5,6 +5,7 @@ LLVM's own vectoriser only takes innermost loops, and runs the quadratic form at
 
 from __future__ import annotations
 
+import math
 import operator
 import platform
 from typing import Any
@@ -319,4 +320,6 @@ overload(vectors.where_less)(
 overload(vectors.scale_exponent)(lambda value, shifted: lambda value, shifted: _scale_exponent(value, shifted))
 overload(vectors.exponent)(lambda x: lambda x: _exponent(x))
 overload(vectors.mantissa)(lambda x: lambda x: _mantissa(x))
+overload(vectors.square_root)(lambda value: lambda value: math.sqrt(value))
+overload(vectors.natural_log)(lambda value: lambda value: math.log(value))
 overload(vectors.truncate)(lambda value: lambda value: int(value))

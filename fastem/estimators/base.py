@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from numbers import Integral, Number, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn import get_config
@@ -26,11 +26,13 @@ from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
 from fastem.mixture import Mixture
-from fastem.online.blocks import Block
-from fastem.online.learning import Learned, Learner, find_start
-from fastem.online.memory import StepSize
 from fastem.progress import ProgressLine
 from fastem.sampling import as_random_state
+
+if TYPE_CHECKING:
+    from fastem.online import StepSize
+    from fastem.online.blocks import Block
+    from fastem.online.learning import Learned
 
 # Settings that are remembered as valid, by class.
 _KNOWN_SETTINGS = 256
@@ -170,6 +172,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ----------
         Cappé & Moulines (2009), On-line expectation-maximization algorithm for latent data models.
         """
+        # A first fit in a process is as quick as the imports that it needs.
+        from fastem.online.blocks import Block
+        from fastem.online.learning import Learned, Learner, find_start
+        from fastem.online.memory import StepSize
+
         self._validate_params()
         if step_size is not None and not isinstance(step_size, StepSize):
             raise ValueError(f"step_size must be a fastem.StepSize or None, but got {step_size!r}")

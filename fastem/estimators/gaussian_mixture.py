@@ -152,10 +152,10 @@ class GaussianMixture(BaseMixture):
     >>> X = np.array([[1, 2], [2, 4], [1, 0], [10, 2], [11, 4], [10, 0]])
     >>> model = GaussianMixture(n_components=2, random_state=0).fit(X)
     >>> model.means_.round(3)
-    array([[ 1.333,  2.   ],
-           [10.333,  2.   ]])
+    array([[10.333,  2.   ],
+           [ 1.333,  2.   ]])
     >>> model.predict([[0, 0], [12, 3]])
-    array([0, 1])
+    array([1, 0])
     """
 
     family_name = "gaussian"
@@ -309,6 +309,8 @@ class GaussianMixture(BaseMixture):
         self.covariance_prior_ = result.family.prior
 
     def _given_params(self, start: Params | None, n_features: int, dtype: Any) -> Params | None:
+        if self.weights_init is None and self.means_init is None and self.precisions_init is None:
+            return start
         n_components, family = self.n_components, self._family()
         weights = means = precisions = None
         if self.weights_init is not None:

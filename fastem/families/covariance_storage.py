@@ -10,13 +10,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastem import compiled
 from fastem.families.base import DegenerateComponentError, Params
-from fastem.families.screening import find_screening
+from fastem.families.screening import find_screening, may_screen
 from fastem.kernels import gaussian as kernels
+from fastem.kernels.maximisation import full_update
 from fastem.stats import Moments, Stats
 
 # Features up to which NumPy's inverse of a triangle, of eight times the work, is quicker than the import of SciPy's.
 _GENERAL_INVERSE = 32
+# Features up to which the compiled M-step is quicker than LAPACK's blocks.
+_COMPILED_FEATURES = 32
 # A tied covariance is the difference of two moments about one point; rounding leaves this share of them.
 _ROUNDING = 1e-14
 
@@ -47,12 +51,17 @@ class GaussianParams(Params):
 #: What is added to the variances: a number, or one for each feature.
 Ridge = float | np.ndarray
 
+_kernels: dict[str, Any] = {}
+if compiled.level is not None:
+    _kernels = {np.dtype(name).char: compiled.module(name) for name in ("float64", "float32")}
+
 
 class Storage(ABC):
     """How covariances, and the factors ``P`` of precisions, are held; no state."""
 
     name: ClassVar[str]
     log_density_kernel: Callable[..., None]
+    update_kernel: Callable[..., int] | None = None
     moments: ClassVar[Moments]
     shared_moments: ClassVar[Moments | None] = None
     #: Whether matrices are held, and not variances.
@@ -79,6 +88,10 @@ class Storage(ABC):
     def inverse(self, matrices: np.ndarray) -> np.ndarray:
         """Covariances of precisions, and the other way round."""
 
+    def free_update(self, stats: Stats, ridge: Ridge) -> GaussianParams | None:
+        """The M-step without a structure in one call, the factors included; None where there is none, or it fails."""
+        return None
+
     @abstractmethod
     def variances(self, covariances: np.ndarray) -> np.ndarray:
         """The diagonals."""
@@ -104,6 +117,10 @@ class Storage(ABC):
         self, params: GaussianParams, constant: np.ndarray, factor: np.ndarray, dtype: np.dtype[Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         """What the kernel reads after each component's constant and mean, and what all components share."""
+
+    def theta(self, params: GaussianParams, dtype: np.dtype[Any]) -> np.ndarray | None:
+        """The kernel's parameters in one call; None where there is none, or bounds of components may be of use too."""
+        return None
 
     @abstractmethod
     def squares(self, stats: Stats, params: GaussianParams) -> float:
@@ -203,6 +220,7 @@ class Full(_Matrices):
 
     name = "full"
     log_density_kernel = staticmethod(kernels.full_log_density)
+    update_kernel = staticmethod(full_update)
     moments = "full"
     can_screen = True
 
@@ -214,6 +232,20 @@ class Full(_Matrices):
         full -= shift[:, :, None] * shift[:, None, :]
         full.reshape(len(full), -1)[:, :: shift.shape[1] + 1] += ridge
         return full
+
+    def free_update(self, stats: Stats, ridge: Ridge) -> GaussianParams | None:
+        n_components, n_features = stats.origin.shape
+        if not _kernels or n_features > _COMPILED_FEATURES:
+            return None
+        weights, means = np.empty(n_components), np.empty((n_components, n_features))
+        covariances, factors = np.empty((2, n_components, n_features, n_features))
+        flat = n_components, n_features**2
+        S, origin = (np.ascontiguousarray(a, dtype=np.float64) for a in (stats.S, stats.origin))
+        done = _kernels["d"].full_parameters(
+            *(S, stats.weight, np.full(n_features, ridge, dtype=np.float64), origin),
+            *(np.empty((2, n_features**2)), weights, means, covariances.reshape(flat), factors.reshape(flat)),
+        )
+        return GaussianParams(weights, means, covariances, factors) if done == n_components else None
 
     def factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         return self._matrix_factors(covariances, reg_covar)
@@ -236,6 +268,16 @@ class Full(_Matrices):
         whitening = screening.factor.take(_tile_order(n_features))
         common = np.concatenate([screening.centre, whitening, slack])[None]
         return np.concatenate([rows, bounds], axis=1), common
+
+    def theta(self, params: GaussianParams, dtype: np.dtype[Any]) -> np.ndarray | None:
+        n_components, n_features = params.means.shape
+        if not _kernels or n_features > _COMPILED_FEATURES or may_screen(n_components, n_features):
+            return None
+        theta = np.empty((n_components, 1 + n_features + len(_tile_order(n_features))), dtype=dtype)
+        factors = params.precisions_cholesky.reshape(n_components, -1)
+        given = (np.ascontiguousarray(a, dtype=np.float64) for a in (params.weights, params.means, factors))
+        _kernels[theta.dtype.char].pack_full(*given, theta)
+        return theta
 
     def squares(self, stats: Stats, params: GaussianParams) -> float:
         factor, second = params.precisions_cholesky, stats.recenter(params.means).second

@@ -28,6 +28,7 @@ from fastem.families.covariance_structures import (
     structure_of,
 )
 from fastem.families.eigenvalue_bound import bounded
+from fastem.families.screening import may_screen
 from fastem.stats import Moments, Stats
 
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -152,6 +153,11 @@ class Gaussian(Family[GaussianParams]):
     def _relative_to(self, stats: Stats) -> Gaussian:
         return self.scaled_to(lambda _: stats.together(), len(stats.mass))
 
+    @property
+    def _is_free(self) -> bool:
+        """Whether covariances are what the rows say, with ``reg_covar`` and nothing else."""
+        return self.structure.is_free and self.prior is None and self.eigenvalue_ratio is None
+
     def check_data(self, X: np.ndarray) -> None:
         if isinstance(self.reg_covar, tuple) and len(self.reg_covar) != X.shape[1]:
             raise ValueError(
@@ -172,6 +178,13 @@ class Gaussian(Family[GaussianParams]):
     @property
     def log_density_kernel(self) -> Callable[..., None]:  # type: ignore[override]
         return self.storage.log_density_kernel
+
+    @property
+    def update_kernel(self) -> Callable[..., int] | None:  # type: ignore[override]
+        return self.storage.update_kernel if self._is_free else None
+
+    def ridges(self, n_features: int) -> np.ndarray:
+        return np.full(n_features, self.ridge, dtype=np.float64)
 
     @property
     def moments(self) -> Any:  # type: ignore[override]
@@ -242,10 +255,14 @@ class Gaussian(Family[GaussianParams]):
 
     def separates(self, params: GaussianParams) -> bool:
         # Known by what the kernels would be told.
-        return self.storage.can_screen and self.pack(params, np.dtype(np.float64)).common.size > 0
+        may = self.storage.can_screen and may_screen(*params.means.shape)
+        return may and self.pack(params, np.dtype(np.float64)).common.size > 0
 
     def pack(self, params: GaussianParams, dtype: np.dtype[Any]) -> Packed:
         n_components, n_features = params.means.shape
+        theta = self.storage.theta(params, dtype)
+        if theta is not None:
+            return Packed(theta, np.empty((1, 0), dtype=dtype))
         constant = _log(params.weights)
         constant += self._log_determinants(params)
         constant -= 0.5 * n_features * _LOG_2PI
@@ -267,6 +284,10 @@ class Gaussian(Family[GaussianParams]):
     def update(self, stats: Stats) -> GaussianParams:
         if self.is_relative:  # rows that come in pieces: relative to those so far
             return self._relative_to(stats).update(stats)
+        found = self.storage.free_update(stats, self.ridge) if self._is_free else None
+        return self._update(stats) if found is None else found
+
+    def _update(self, stats: Stats) -> GaussianParams:
         masses = component_masses(stats)
         weights, prior = masses / masses.sum(), self.prior
         if prior is not None:

@@ -47,6 +47,18 @@ class Screening:
         return np.concatenate([np.stack(columns, axis=1), -2 * self.means], axis=1), np.array([1 - slack, 2 * slack])
 
 
+def may_screen(n_components: int, n_features: int) -> bool:
+    """Whether bounds would pay if they left one component to each row."""
+    return _pays((n_components - 1) / n_components, n_components, n_features)
+
+
+def _pays(ruled_out: float, n_components: int, n_features: int) -> bool:
+    """Whether that share of the components saves more than the bounds of all, and the whitening, cost."""
+    dense, screened = n_features * (n_features + 1) / 2, 2.0 * n_features
+    saved = ruled_out * n_components * dense - (n_components * screened + dense)
+    return saved >= _LEAST_SAVING * n_components * dense
+
+
 def find_screening(
     constant: np.ndarray, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, factors: np.ndarray
 ) -> Screening | None:
@@ -60,14 +72,7 @@ def find_screening(
         Upper-triangular, with ``factor factor' = covariance^-1 / 2``.
     """
     n_components, n_features = means.shape
-    dense, screened = n_features * (n_features + 1) / 2, 2.0 * n_features
-
-    def pays(ruled_out: float) -> bool:
-        """Whether that share of the components saves more than the bounds of all, and the whitening, cost."""
-        saved = ruled_out * n_components * dense - (n_components * screened + dense)
-        return saved >= _LEAST_SAVING * n_components * dense
-
-    if not pays((n_components - 1) / n_components):
+    if not may_screen(n_components, n_features):
         return None
     centre = weights @ means
     try:
@@ -91,7 +96,11 @@ def find_screening(
     best = constant - upper * (own + np.sqrt(own))
     others = constant - lower * np.maximum(own[:, None] + apart - np.sqrt(2 * apart), 0.0)
     ruled_out = others < best[:, None] - _RULED_OUT
-    return Screening(centre, factor, c, lower, upper) if pays(float(weights @ ruled_out.mean(axis=1))) else None
+    return (
+        Screening(centre, factor, c, lower, upper)
+        if _pays(float(weights @ ruled_out.mean(axis=1)), n_components, n_features)
+        else None
+    )
 
 
 def _largest_eigenvalue(matrices: np.ndarray) -> np.ndarray:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fastem import compiled
 from fastem.engines.base import Engine
 from fastem.init.kmeans import SHARPNESS, Centres, Clusters, kmeans
 from fastem.init.tree import merge_tree
@@ -33,6 +34,7 @@ _CELL_ROWS = 3
 # one tree in six leads to the best. So many rows all trees together.
 _MOST_TREES = 6
 _ROWS_OF_TREES = 1000
+_kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def panels(
         centres = kmeans(coordinates, n_clusters, rng, engine, sample_weight, n_threads)
         yield Candidate("kmeans", every, _labels(coordinates, centres.means, engine, n_threads))
         yield Candidate("adaptive", every, adaptive_labels(within, n_clusters, rng, weight))
-        chosen = rng.choice(n_rows, n_clusters, replace=False, p=weight / weight.sum())
+        chances = None if sample_weight is None else weight / weight.sum()
+        chosen = rng.choice(n_rows, n_clusters, replace=False, p=chances)
         yield Candidate("random_from_data", every, _labels(coordinates, coordinates[chosen], engine, n_threads))
         coordinates = within
 
@@ -122,8 +125,15 @@ def adaptive_labels(
     Bloemer & Bujna (2016), Adaptive seeding for Gaussian mixture models: the adaptive method for mixtures, which takes
     the density for what k-means++ takes the distance.
     """
+    uniforms = rng.random_sample(n_clusters)
     labels = np.zeros(len(rows), dtype=np.intp)
-    squares = _squares(rows, _drawn(sample_weight, rng))
+    if _kernels is not None:
+        n_rows, n_directions = rows.shape
+        shapes = n_rows, n_rows, n_clusters, (n_clusters, n_directions), (n_clusters, n_directions**2)
+        given = np.ascontiguousarray(rows), np.ascontiguousarray(sample_weight, dtype=np.float64), uniforms
+        _kernels.adaptive_labels(*given, labels, *map(np.empty, shapes), np.empty((2, n_directions**2)))
+        return labels
+    squares = _squares(rows, _drawn(sample_weight, uniforms[0]))
     scale = sample_weight @ squares / sample_weight.sum() / rows.shape[1] or 1.0
     shortfall = np.empty(len(rows))
     changed = np.ones(1, dtype=bool)
@@ -131,7 +141,7 @@ def adaptive_labels(
         for cluster in np.flatnonzero(changed):
             here = labels == cluster
             shortfall[here] = _minus_log_density(rows[here], sample_weight[here], scale)
-        new = _squares(rows, _drawn((shortfall - shortfall.min()) * sample_weight, rng))
+        new = _squares(rows, _drawn((shortfall - shortfall.min()) * sample_weight, uniforms[k]))
         nearer = new < squares
         changed = np.bincount(labels[nearer], minlength=k + 1) > 0
         changed[k] = True
@@ -141,12 +151,13 @@ def adaptive_labels(
 
 
 def _squares(rows: np.ndarray, chosen: int) -> np.ndarray:
-    return np.square(rows - rows[chosen]).sum(axis=1)
+    apart = rows - rows[chosen]
+    return np.einsum("ij,ij->i", apart, apart)
 
 
-def _drawn(chances: np.ndarray, rng: np.random.RandomState) -> int:
+def _drawn(chances: np.ndarray, uniform: float) -> int:
     summed = chances.cumsum()
-    found = summed.searchsorted(rng.random_sample() * summed[-1], side="right")
+    found = summed.searchsorted(uniform * summed[-1], side="right")
     # Where all chances are 0, or by rounding, none is found.
     return min(int(found), len(chances) - 1)
 
@@ -160,6 +171,5 @@ def _minus_log_density(rows: np.ndarray, weight: np.ndarray, scale: float) -> np
     # A sphere of as many rows as there are directions, and one, where a cluster has too few for a covariance.
     prior_mass = (n_directions + 1) * mass / len(rows)
     covariance = ((weight * apart.T) @ apart + prior_mass * scale * np.eye(n_directions)) / (mass + prior_mass)
-    factor = np.linalg.cholesky(covariance)
-    squares = np.square(np.linalg.solve(factor, apart.T)).sum(axis=0)
-    return squares + 2 * np.log(np.diagonal(factor)).sum() - 2 * np.log(mass)
+    squares = np.einsum("ij,ij->i", apart @ np.linalg.inv(covariance), apart)
+    return squares + np.linalg.slogdet(covariance)[1] - 2 * np.log(mass)

@@ -20,7 +20,8 @@ from fastem.families.base import (
 )
 from fastem.init.candidates import Candidate, panels
 from fastem.init.kmeans import Clusters, column_means, kmeans, lloyd, seed_rows
-from fastem.stats import Stats
+from fastem.init.tree import cluster_moments
+from fastem.stats import Moments, Stats, n_moments
 
 START_METHODS = ("auto", "kmeans", "k-means++", "random", "random_from_data")
 
@@ -94,9 +95,8 @@ def find_starts(
 
         def of_labels(found: Candidate = found, weight: np.ndarray | None = weight) -> Params:
             part = rows if len(found.rows) == len(rows) else rows[found.rows]
-            responsibilities = np.zeros((len(part), n_components))
-            responsibilities[np.arange(len(part)), found.labels] = 1
-            return changed(params_of(family, part, responsibilities, engine, weight, n_threads))
+            stats = _label_stats(family.moments, part, found.labels, n_components, weight)
+            return changed(_steady_params(family, stats, part, engine, weight, n_threads))
 
         starts.append(Start(found.method, attempt(of_labels)))
     return starts
@@ -133,6 +133,31 @@ def params_of(
     stats = engine.accumulate_given(
         family.moments, rows, responsibilities, means, sample_weight=sample_weight, n_threads=n_threads
     )
+    return _steady_params(family, stats, rows, engine, sample_weight, n_threads)
+
+
+def _label_stats(
+    moments: Moments, rows: np.ndarray, labels: np.ndarray, n_clusters: int, sample_weight: np.ndarray | None
+) -> Stats:
+    """Moments of the rows of each label about their mean."""
+    n_rows, n_features = rows.shape
+    weight = np.ones(n_rows) if sample_weight is None else sample_weight
+    masses, means, scatters = cluster_moments(rows, labels, n_clusters, weight)
+    S = np.zeros((n_clusters, n_moments(moments, n_features)))
+    S[:, 0] = masses
+    if moments != "first":
+        S[:, 1 + n_features :] = scatters if moments == "full" else scatters[:, :: n_features + 1]
+    return Stats(float(weight.sum()), 0.0, means, S, moments)
+
+
+def _steady_params(
+    family: Family[Any],
+    stats: Stats,
+    rows: np.ndarray,
+    engine: Engine,
+    sample_weight: np.ndarray | None,
+    n_threads: int | None,
+) -> Params:
     steadied = _steadied(stats, len(rows))
     return update_or_hold_up(family, _with_shared(family, steadied, rows, engine, sample_weight, n_threads))[0]
 

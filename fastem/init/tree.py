@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastem import compiled
+from fastem.kernels import merging
+
 # Clusters that Ward's criterion leaves for the Gaussian one; fewer where a determinant of so many features costs more.
 _CELLS = 80
 _CELL_WORK = 1.5e8
@@ -14,6 +17,10 @@ _CELL_WORK = 1.5e8
 _NEIGHBOURS = 12
 # Variance of a cluster in whitened coordinates that is as good as none.
 _FLOOR = 1e-8
+# Columns beyond the last that the kernels may read: two vectors.
+_MOST_LANES = 16
+# A pure build has the formulas in NumPy and SciPy's linkage, for ten times as long.
+_kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
 @dataclass(frozen=True)
@@ -65,50 +72,74 @@ def merge_tree(rows: np.ndarray, sample_weight: np.ndarray | None = None, n_cell
     n_rows, n_directions = rows.shape
     n_cells = min(n_rows, n_cells, max(2, int((_CELL_WORK / n_directions**3) ** 0.5)))
     ward = ward_merges(rows)
-    cells = cut(ward, n_cells)
-    clusters = _Clusters.of_cells(rows, cells, n_cells, sample_weight)
+    cells, roots = _cut(ward, n_cells)
+    weight = np.ones(n_rows) if sample_weight is None else sample_weight / sample_weight.mean()
+    clusters = _Clusters.of_cells(rows, cells, n_cells, weight)
     # Ward's cells in the order of their labels are nodes of his tree; merges of cells become merges of these nodes.
-    nodes = list(_roots(ward, n_cells))
-    merges = [ward[: n_rows - n_cells]]
-    for number, (i, j) in enumerate(clusters.merge_all(), start=2 * n_rows - n_cells):
-        merges.append(np.array([[nodes[i], nodes[j]]]))
-        nodes[i] = number
-    return MergeTree(np.concatenate(merges), n_cells, clusters.within)
+    nodes = roots.tolist()
+    merges = ward[:n_rows].copy()
+    for number, (i, j) in enumerate(clusters.merge_all(), start=n_rows - n_cells):
+        merges[number] = nodes[i], nodes[j]
+        nodes[i] = n_rows + number
+    return MergeTree(merges, n_cells, clusters.within)
 
 
 def ward_merges(rows: np.ndarray) -> np.ndarray:
     """Merges (n_rows - 1, 2) by Ward's criterion."""
-    if len(rows) < 2:
+    n_rows, n_directions = rows.shape
+    if n_rows < 2:
         return np.empty((0, 2), dtype=np.intp)
-    from scipy.cluster.hierarchy import linkage
+    if _kernels is None:
+        from scipy.cluster.hierarchy import linkage
 
-    return linkage(rows, "ward")[:, :2].astype(np.intp)
+        return linkage(rows, "ward")[:, :2].astype(np.intp)
+    pairs, merges = np.empty((2, n_rows - 1, 2), dtype=np.intp)
+    costs = np.empty(n_rows - 1)
+    centres, work = (np.zeros((n, n_rows + _MOST_LANES)) for n in (n_directions, 4))
+    centres[:, :n_rows] = rows.T
+    _kernels.ward_pairs(centres, work, np.empty((2, n_rows), dtype=np.intp), pairs, costs)
+    _kernels.number_merges(np.argsort(costs, kind="stable"), pairs, np.empty(n_rows, dtype=np.intp), merges)
+    return merges
 
 
 def cut(merges: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Labels of the rows after all but ``n_clusters - 1`` of the merges, in the order of the clusters' first rows."""
+    """Labels of the rows after all but ``n_clusters - 1`` of the merges, in the order of the clusters' nodes."""
+    return _cut(merges, n_clusters)[0]
+
+
+def _cut(merges: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """The labels, and the node of each cluster."""
     n_rows = len(merges) + 1
     if not 1 <= n_clusters <= n_rows:
         raise ValueError(f"a tree of {n_rows} rows has 1 to {n_rows} clusters, but {n_clusters} are asked for")
-    return np.unique(_tops(merges, n_clusters), return_inverse=True)[1]
+    labels, roots = np.empty(n_rows, dtype=np.intp), np.empty(n_clusters, dtype=np.intp)
+    tops, places = np.empty((2, 2 * n_rows - n_clusters), dtype=np.intp)
+    (merging if _kernels is None else _kernels).cut_merges(merges, tops, places, labels, roots)
+    return labels, roots
 
 
-def _roots(merges: np.ndarray, n_clusters: int) -> np.ndarray:
-    """The node of each cluster, in the order of the labels."""
-    return np.unique(_tops(merges, n_clusters))
-
-
-def _tops(merges: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Of each row, the node of the cluster that it is in."""
-    n_rows = len(merges) + 1
-    done = n_rows - n_clusters
-    parents = np.arange(n_rows + done)
-    parents[merges[:done].ravel()] = np.repeat(np.arange(n_rows, n_rows + done), 2)
-    while True:
-        grandparents = parents[parents]
-        if np.array_equal(grandparents, parents):
-            return parents[:n_rows]
-        parents = grandparents
+def cluster_moments(
+    rows: np.ndarray, labels: np.ndarray, n_clusters: int, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masses (G,), means (G, D) and scatters (G, D * D) of the rows of each label; one without rows is at the first."""
+    n_directions = rows.shape[1]
+    masses, means = np.zeros(n_clusters), np.zeros((n_clusters, n_directions))
+    scatters = np.zeros((n_clusters, n_directions**2))
+    if _kernels is not None:
+        rows, labels = np.ascontiguousarray(rows), np.ascontiguousarray(labels, dtype=np.intp)
+        _kernels.cluster_moments(rows, labels, np.ascontiguousarray(weight), masses, means, scatters)
+        return masses, means, scatters
+    means += rows[0]
+    order = np.argsort(labels, kind="stable")
+    ends = np.cumsum(np.bincount(labels, minlength=n_clusters))
+    for k, own in enumerate(np.split(order, ends[:-1])):
+        if len(own):
+            here, w = rows[own], weight[own]
+            masses[k] = w.sum()
+            means[k] = rows[0] + w @ (here - rows[0]) / masses[k]
+            here = here - means[k]
+            scatters[k] = ((w * here.T) @ here).ravel()
+    return masses, means, scatters
 
 
 class _Clusters:
@@ -121,23 +152,10 @@ class _Clusters:
         # Masses are in units of the mean weight of a row. A floor, for rows that are nearly all equal.
         self._prior_mass = n_directions + 1.0
         self._prior = self._prior_mass * (self.within + _FLOOR * np.eye(n_directions))
-        self._costs_now = self._costs(masses, scatters)
 
     @classmethod
-    def of_cells(cls, rows: np.ndarray, cells: np.ndarray, n_cells: int, sample_weight: np.ndarray | None) -> _Clusters:
-        n_directions = rows.shape[1]
-        weight = np.ones(len(rows)) if sample_weight is None else sample_weight / sample_weight.mean()
-        masses = np.bincount(cells, weight, n_cells)
-        means = np.empty((n_cells, n_directions))
-        scatters = np.empty((n_cells, n_directions**2))
-        order = np.argsort(cells, kind="stable")
-        ends = np.cumsum(np.bincount(cells, minlength=n_cells))
-        for k, own in enumerate(np.split(order, ends[:-1])):
-            here, w = rows[own], weight[own]
-            means[k] = w @ here / masses[k]
-            here = here - means[k]
-            scatters[k] = ((w * here.T) @ here).ravel()
-        return cls(masses, means, scatters)
+    def of_cells(cls, rows: np.ndarray, cells: np.ndarray, n_cells: int, weight: np.ndarray) -> _Clusters:
+        return cls(*cluster_moments(rows, cells, n_cells, weight))
 
     def _costs(self, masses: np.ndarray, scatters: np.ndarray) -> np.ndarray:
         n_directions = len(self._prior)
@@ -166,7 +184,16 @@ class _Clusters:
 
     def merge_all(self) -> list[tuple[int, int]]:
         """Pairs in the order of their merges; the first of a pair then is the merged cluster."""
-        n_clusters = len(self._masses)
+        n_clusters, n_directions = self._means.shape
+        if _kernels is not None:
+            merged, least, near = (
+                np.empty(shape, dtype=np.intp) for shape in ((n_clusters - 1, 2), n_clusters, (n_clusters, n_clusters))
+            )
+            costs, rises, matrix = map(np.empty, (n_clusters, (n_clusters, n_clusters), (n_directions, n_directions)))
+            given = self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass
+            _kernels.gaussian_pairs(*given, _NEIGHBOURS, costs, least, near, rises, matrix, merged)
+            return [(i, j) for i, j in merged.tolist()]
+        self._costs_now = self._costs(self._masses, self._scatters)
         near = self._neighbours()
         rises = self._all_rises(near)
         left = np.ones(n_clusters, dtype=bool)

@@ -5,6 +5,8 @@ supplies for itself: Numba in ``fastem.engines.numba_vectors``, C in ``vectors.h
 where an index out of range is an error.
 """
 
+import math
+
 import numpy as np
 
 LANES = 4
@@ -110,3 +112,13 @@ def mantissa(x):
 def truncate(value):
     """The integer part of a non-negative element of an array."""
     return int(value)
+
+
+def square_root(value):
+    """Of a positive number; scalars are double precision."""
+    return math.sqrt(value)
+
+
+def natural_log(value):
+    """Of a positive number."""
+    return math.log(value)

@@ -1,0 +1,196 @@
+"""The compiled kernels of component-sized work agree with the formulas in NumPy that they stand in for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from families import full_params, gaussian_rows
+from sklearn.metrics import adjusted_rand_score
+
+import fastem
+from fastem import em
+from fastem.families import Gaussian, covariance_storage
+from fastem.families.covariance_storage import FULL
+from fastem.init import candidates, merge_tree, tree
+from fastem.kernels import maximisation, merging, seeding
+from fastem.passes import ArrayRows, Passes, Runner
+
+needs_compiled = pytest.mark.skipif(
+    "cython" not in fastem.available_engines(), reason="there are no compiled kernels here"
+)
+over_sizes = pytest.mark.parametrize(("n_features", "n_components"), [(1, 2), (2, 3), (3, 1), (4, 4), (7, 2), (32, 2)])
+
+
+def some_stats(rng, n_features, n_components, weighted=False):
+    X, params = gaussian_rows(rng, 400, n_features), full_params(rng, n_components, n_features)
+    weight = rng.uniform(0, 2, size=400) if weighted else None
+    return fastem.get_engine("numpy").accumulate(Gaussian(), X, params, sample_weight=weight)
+
+
+def assert_params_close(found, expected, rtol=1e-10):
+    for name in ("weights", "means", "covariances", "precisions_cholesky"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=rtol, atol=rtol, err_msg=name)
+
+
+# M-steps.
+
+
+@needs_compiled
+@over_sizes
+@pytest.mark.parametrize("reg_covar", [0.0, 1e-2, "by feature"])
+def test_the_m_step_in_one_call(n_features, n_components, reg_covar, rng, monkeypatch):
+    ridge = tuple(np.linspace(0.01, 0.1, n_features)) if reg_covar == "by feature" else reg_covar
+    family, stats = Gaussian(reg_covar=ridge), some_stats(rng, n_features, n_components, weighted=True)
+    found = family.update(stats)
+    monkeypatch.setattr(covariance_storage, "_kernels", {})
+    expected = family.update(stats)
+    assert_params_close(found, expected)
+    assert np.array_equal(found.covariances, found.covariances.swapaxes(1, 2))
+    assert not np.tril(found.precisions_cholesky, -1).any()
+
+
+@over_sizes
+def test_m_steps_uncompiled(n_features, n_components, rng):
+    family, stats = Gaussian(), some_stats(rng, n_features, n_components)
+    expected, K, D = family.update(stats), n_components, n_features
+    weights, means = np.empty(K), np.empty((K, D))
+    covariances, factors = np.empty((2, K, D * D))
+    work, ridge = np.empty((2, D * D)), family.ridges(D)
+    outputs = (weights, means, covariances, factors)
+    assert maximisation.full_parameters(stats.S, stats.weight, ridge, stats.origin, work, *outputs) == K
+    shape = expected.covariances.shape
+    found = replace(
+        expected,
+        weights=weights,
+        means=means,
+        covariances=covariances.reshape(shape),
+        precisions_cholesky=factors.reshape(shape),
+    )
+    assert_params_close(found, expected)
+
+    packed = family.pack(expected, np.dtype(np.float64)).theta[:, : 1 + D + D * (D + 1) // 2 + 6 * (D // 4)]
+    theta, before = np.empty_like(packed), np.zeros((K, 1 + D))
+    before[:, 1:] = stats.origin
+    assert maximisation.full_update(stats.S, stats.weight, ridge, before, work, theta) == K
+    np.testing.assert_allclose(theta, packed, rtol=1e-10, atol=1e-12)
+    maximisation.pack_full(weights, means, factors, theta)
+    np.testing.assert_allclose(theta, packed, rtol=1e-10, atol=1e-12)
+
+
+def test_an_m_step_says_which_component_has_no_covariance(rng):
+    stats = some_stats(rng, 2, 3)
+    S = stats.S.copy()
+    S[1, 3:] = 0
+    work, theta, before = np.empty((2, 4)), np.empty((3, 6)), np.zeros((3, 3))
+    assert maximisation.full_update(S, stats.weight, np.zeros(2), before, work, theta) == 1
+    with pytest.raises(fastem.DegenerateComponentError, match="component 1"):
+        Gaussian(reg_covar=0.0).update(replace(stats, S=S))
+    S[1, 3:] = np.nan
+    assert maximisation.full_update(S, stats.weight, np.zeros(2), before, work, theta) == 1
+
+
+@needs_compiled
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n_features", [2, 4, 6])
+def test_parameters_are_packed_in_one_call(n_features, dtype, rng, monkeypatch):
+    params = full_params(rng, 3, n_features)
+    params = replace(params, weights=np.array([0.25, 0.0, 0.75]))
+    found = FULL.theta(params, np.dtype(dtype))
+    monkeypatch.setattr(covariance_storage, "_kernels", {})
+    expected = Gaussian().pack(params, np.dtype(dtype)).theta
+    np.testing.assert_allclose(found, expected, rtol=1e-12 if dtype == "float64" else 1e-6)
+
+
+# Steps of EM in one call.
+
+
+@needs_compiled
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("tol", "max_iter"), [(0.0, 1), (0.0, 2), (0.0, 7), (1e-2, 50)])
+def test_steps_ahead_are_those_of_the_loop(tol, max_iter, weighted, dtype, rng):
+    X = gaussian_rows(rng, 2500, 3).astype(dtype)
+    weight = rng.uniform(0, 2, size=2500) if weighted else None
+    family, start = Gaussian(), full_params(rng, 3, 3)
+    rows, runner = ArrayRows(X, weight), Runner(fastem.get_engine("cython"))
+    expected = em.run(Passes(family, rows, runner).accumulate, family.update, start, tol=tol, max_iter=max_iter)
+    stats = rows.run_ahead(family, start, runner, tol, max_iter)
+    assert expected.n_iter < 50
+    assert stats.log_likelihood / stats.weight == pytest.approx(expected.lower_bound, rel=1e-6)
+    assert_params_close(family.update(stats), expected.params, rtol=1e-9 if dtype == "float64" else 1e-4)
+
+
+@needs_compiled
+def test_steps_ahead_end_where_a_component_collapses(rng):
+    """At the statistics that the M-step fails on."""
+    X = np.concatenate([rng.normal(size=(50, 2)), np.full((20, 2), 9.0)])
+    family = Gaussian(reg_covar=0.0)
+    start = family.make_params(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [9.0, 9.0]]), np.tile(np.eye(2), (2, 1, 1)))
+    stats = fastem.get_engine("cython").run_ahead(family, X, start, tol=0.0, max_iter=100)
+    with pytest.raises(fastem.DegenerateComponentError, match="component 1"):
+        family.update(stats)
+
+
+@needs_compiled
+@pytest.mark.parametrize("family", [Gaussian("tied"), Gaussian("diag"), Gaussian("EEV")], ids=str)
+def test_there_are_no_steps_ahead_of_other_structures(family, rng):
+    X = gaussian_rows(rng, 100, 2)
+    start = fastem.fit(X, family, 2, start="kmeans", max_iter=1, random_state=0).params
+    assert fastem.get_engine("cython").run_ahead(family, X, start, tol=0.0, max_iter=5) is None
+
+
+# Trees and seeds.
+
+
+@needs_compiled
+@pytest.mark.parametrize(("n_rows", "n_directions", "n_cells"), [(2, 1, 2), (50, 2, 50), (300, 2, 40), (200, 9, 60)])
+def test_a_tree_is_that_of_the_formulas(n_rows, n_directions, n_cells, rng, monkeypatch):
+    rows = rng.normal(size=(n_rows, n_directions)) + 3 * rng.integers(3, size=(n_rows, 1))
+    weight = rng.uniform(0.5, 2, size=n_rows)
+    found = merge_tree(rows, weight, n_cells)
+    monkeypatch.setattr(tree, "_kernels", None)
+    expected = merge_tree(rows, weight, n_cells)
+    np.testing.assert_allclose(found.within, expected.within, atol=1e-12)
+    for n_clusters in {1, 2, min(5, n_rows), n_cells, n_rows}:
+        assert adjusted_rand_score(found.partition(n_clusters), expected.partition(n_clusters)) == 1
+
+
+@needs_compiled
+def test_moments_of_labels(rng, monkeypatch):
+    rows, weight = rng.normal(size=(100, 3)) + 1e6, rng.uniform(size=100)
+    labels = rng.integers(4, size=100)
+    labels[labels == 2] = 1  # one has no rows
+    found = tree.cluster_moments(rows, labels, 4, weight)
+    monkeypatch.setattr(tree, "_kernels", None)
+    for a, b in zip(found, tree.cluster_moments(rows, labels, 4, weight), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-7)
+
+
+@needs_compiled
+@pytest.mark.parametrize("n_directions", [1, 2, 5])
+def test_adaptive_labels_are_those_of_the_formulas(n_directions, rng, monkeypatch):
+    rows, weight = rng.normal(size=(200, n_directions)), rng.uniform(0.5, 2, size=200)
+    rows[:50] += 4
+    for seed in range(5):
+        monkeypatch.undo()
+        found = candidates.adaptive_labels(rows, 6, np.random.RandomState(seed), weight)
+        monkeypatch.setattr(candidates, "_kernels", None)
+        assert np.array_equal(found, candidates.adaptive_labels(rows, 6, np.random.RandomState(seed), weight))
+
+
+def test_trees_and_seeds_uncompiled(rng, monkeypatch):
+    """NumPy finds the index out of range that compiled code hides."""
+    rows = rng.normal(size=(60, 2)) + 4 * rng.integers(2, size=(60, 1))
+    weight = np.ones(60)
+    expected = merge_tree(rows, weight, 20), candidates.adaptive_labels(rows, 4, np.random.RandomState(0), weight)
+    monkeypatch.setattr(tree, "_kernels", merging)
+    monkeypatch.setattr(candidates, "_kernels", seeding)
+    found = merge_tree(rows, weight, 20)
+    for n_clusters in (1, 2, 3, 10, 20, 60):
+        assert adjusted_rand_score(found.partition(n_clusters), expected[0].partition(n_clusters)) == 1
+    assert np.array_equal(candidates.adaptive_labels(rows, 4, np.random.RandomState(0), weight), expected[1])
+    # Clusters too far apart to be each other's neighbours merge in the end.
+    far = np.repeat([[0.0, 0.0], [1e3, 0.0]], 30, axis=0) + rng.normal(size=(60, 2))
+    assert adjusted_rand_score(merge_tree(far, weight, 60).partition(2), np.repeat([0, 1], 30)) == 1
