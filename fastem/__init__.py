@@ -22,6 +22,7 @@ _HOMES = {
     "coreset": "fastem.coresets",
     "Gaussian": "fastem.families",
     "GaussianParams": "fastem.families",
+    "NormalInverseWishart": "fastem.families",
     "Poisson": "fastem.families",
     "PoissonParams": "fastem.families",
     "DegenerateComponentError": "fastem.families.base",
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from fastem.em import Iteration
     from fastem.engines import available_engines, get_engine
     from fastem.estimators import GaussianMixture, PoissonMixture, load
-    from fastem.families import Gaussian, GaussianParams, Poisson, PoissonParams
+    from fastem.families import Gaussian, GaussianParams, NormalInverseWishart, Poisson, PoissonParams
     from fastem.families.base import DegenerateComponentError
     from fastem.fitting import FitResult, fit
     from fastem.mixture import Mixture

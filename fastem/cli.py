@@ -142,7 +142,7 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_option("--accelerate", choices=ACCELERATIONS, help="extrapolate between steps (default: plain EM)")
     add_option("--stopping", choices=STOPPING_RULES, default="change",
                help="what --tol bounds: change, or distance to the limit (default: %(default)s)")  # fmt: skip
-    add_option("--reg-covar", type=_number_or_auto, default=1e-6, metavar="X",
+    add_option("--reg-covar", type=_number_or_auto, default="auto", metavar="X",
                help="added to variances, in squared units of the data, or auto: 1e-6 of each column's variance "
                     "(default: %(default)s)")  # fmt: skip
     add_option("--engine", choices=ENGINES, default="auto", help="what runs the passes (default: %(default)s)")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastem.families.base import DegenerateComponentError, Family, Params
+from fastem.families.base import Family, Params, update_or_hold_up
 from fastem.stats import Stats
 
 # A component with a smaller share of the rows than that of half a row is empty.
@@ -19,8 +19,8 @@ _EMPTY_ROWS = 0.5
 
 Kind = Literal["held up", "collapsed", "empty"]
 _WHAT_TO_TRY = (
-    "Try fewer components, another start (random_state, n_init, init_params), a larger reg_covar, or data without "
-    "constant, collinear or repeated parts; strict=True makes it an error."
+    "Try fewer components, another start (random_state, n_init, init_params), a larger reg_covar, a covariance_prior, "
+    "or data without constant, collinear or repeated parts; strict=True makes it an error."
 )
 
 
@@ -73,21 +73,19 @@ class Guard:
 
     def update(self, stats: Stats) -> Any:
         self._iteration += 1
-        try:
+        if self.strict:
             return self.family.update(stats)
-        except DegenerateComponentError as error:
-            if self.strict:
-                raise
-            params = self.family.held_up(stats)
-            if params is None:
-                raise
-            self.collapses.setdefault(error.component, self._iteration)
+        params, collapse = update_or_hold_up(self.family, stats)
+        if collapse is not None:
+            self.collapses.setdefault(collapse.component, self._iteration)
             self._held_up = params
-            return params
+        return params
 
-    def has_held_up(self, params: Params) -> bool:
-        """Whether these are parameters that the last M-step of a collapsed component led to."""
-        return params is self._held_up
+    def has_held_up(self, params: Params) -> np.ndarray:
+        """Of which components the last M-step, if it led to these parameters, held the covariance up."""
+        if params is not self._held_up:
+            return np.zeros(len(params.weights), dtype=bool)
+        return np.array([k in self.collapses or None in self.collapses for k in range(len(params.weights))])
 
     def diagnose(self, params: Params, n_rows: int) -> tuple[Diagnosis, ...]:
         """What is wrong with the components that the run ended with.

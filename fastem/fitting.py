@@ -154,7 +154,7 @@ def fit(
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     work = pass_work(rows.shape, n_components, family.moments) * max_iter * n_starts
     runner = Runner(choose_engine(engine, work), n_threads)
-    family = family.scaled_to(lambda: rows.variances(runner))
+    family = rows.scaled(family, n_components, runner)
     loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
     runs = Runs(family, n_components, runner, loop)
     with borrowed_random_state(random_state) as rng:
@@ -166,10 +166,9 @@ def fit(
 
     every = {i: each.params for i, each in enumerate(starts)}
     outcomes, finals = race(
-        every, heats if max_iter > 0 else (), run_heat, lambda these: runs.finals(rows, these), runs.is_sound
+        every, heats if max_iter > 0 else (), run_heat, lambda these: runs.finals(rows, these), runs.worth
     )
-    best = best_run(list(finals.values()), runs.is_sound)
-    winner = next(i for i, run in finals.items() if getattr(run, "params", None) is best.params)
+    winner, best = best_run(finals, runs.worth)
     if split_merge > 0 and max_iter > 0:
         assert sample is not None
         best = _moved(best, winner, split_merge, runs, rows, sample)
@@ -226,7 +225,7 @@ def _moved(best: EMResult[Any], winner: int, rounds: int, runs: Runs, rows: Rows
         return runs.trial(ArrayRows(X, weight), params, iterations)
 
     def run_full(params: Params) -> EMResult[Any]:
-        return best_run(list(runs.finals(rows, {winner: params}).values()))
+        return best_run(runs.finals(rows, {winner: params}))[1]
 
     X = np.ascontiguousarray(sample.X, dtype=np.float64)
     mover = Mover(runs.family, X, sample.sample_weight, runs.runner.engine, runs.runner.n_threads, run_on)

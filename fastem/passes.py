@@ -6,19 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from fastem.data.arrays import rough_centre, sample_rows
+from fastem.data.arrays import bulk_variances, rough_centre, sample_rows
 from fastem.engines import Engine
 from fastem.families import Family, Params
 from fastem.stats import Moments, Stats
+
+F = TypeVar("F", bound=Family[Any])
 
 # Rows are grouped from this pass on, and if there are so many of them: an index costs half of a pass, and 4 bytes a
 # row, which memory that does not grow with the rows leaves room for up to here.
 _FIRST_GROUPING = 4
 _GROUPED_ROWS = range(20_000, 2**22)
+# Rows by which outliers are told from the bulk.
+_BULK_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,16 @@ class Rows(ABC):
     def sample(self, most: int, rng: np.random.RandomState) -> ArrayRows:
         """Rows of positive weight in memory: all, or ``most`` drawn at random where there are more."""
 
+    def scaled(self, family: F, n_components: int, runner: Runner) -> F:
+        """The family with settings that are relative to the data made absolute."""
+
+        def variances() -> np.ndarray:
+            sample = self.sample(_BULK_ROWS, np.random.RandomState(0))
+            return bulk_variances(sample.X, sample.sample_weight)
+
+        scaled = family.scaled_to(lambda kind: self.moments(kind, runner), n_components, variances)
+        return cast(F, scaled)
+
     @property
     def in_memory(self) -> ArrayRows | None:
         """All rows, where methods that look for a start may have them all."""
@@ -73,12 +87,6 @@ class Rows(ABC):
     def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
         """An order of the rows in which those of one component stand together, where that lets blocks skip."""
         return None
-
-    def variances(self, runner: Runner) -> np.ndarray:
-        """Variance of each feature over all rows."""
-        stats = self.moments("diag", runner)
-        variances = stats.second[0] / stats.mass[0] - (stats.first[0] / stats.mass[0]) ** 2
-        return np.maximum(variances, 0.0)  # of a constant feature rounding may leave less
 
 
 class ArrayRows(Rows):
@@ -170,6 +178,8 @@ class Passes:
             if number >= _FIRST_GROUPING and number & (number - 1) == 0:
                 found = self.rows.order(self.family, params, self.runner)
                 order = order if found is None else found
-            return self.accumulate(params, order)
+            stats = self.accumulate(params, order)
+            prior = self.family.log_prior(params)
+            return stats if prior == 0 else replace(stats, log_likelihood=stats.log_likelihood + prior)
 
         return accumulate

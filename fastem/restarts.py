@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from fastem.em import Callback, EMResult, OnInterrupt
 from fastem.families.base import DegenerateComponentError, attempt
 
@@ -24,6 +26,9 @@ RunOne = Callable[[int, OnInterrupt, Sequence[Callback]], EMResult[Any]]
 
 #: How the run from a start ended.
 Outcome = EMResult[Any] | DegenerateComponentError
+
+#: What a run is compared by, of its number and how it ended: a mean log-likelihood, or -inf if that says nothing.
+Worth = Callable[[int, EMResult[Any]], float]
 
 # Mean log-likelihoods that are so near to each other are on the way to the same optimum.
 _SAME = 1e-6
@@ -97,7 +102,7 @@ def race(
     heats: Sequence[Heat],
     run_heat: Callable[[Mapping[int, Any], int], dict[int, Outcome]],
     run_finals: Callable[[Mapping[int, Any]], dict[int, Outcome]],
-    is_sound: Callable[[Any], bool] = lambda params: True,
+    worth: Worth = lambda number, run: run.lower_bound,
 ) -> tuple[dict[int, Outcome], dict[int, Outcome]]:
     """Outcome of each start, and of those that ran in full.
 
@@ -112,8 +117,8 @@ def race(
         Runs starts for so many iterations on a sample.
     run_finals : callable
         Runs starts in full. It gets those that the last heat left, and the others if all of these collapse.
-    is_sound : callable
-        Whether parameters are those of a mixture whose likelihood counts; the others come behind.
+    worth : callable
+        What runs are compared by.
     """
     outcomes: dict[int, Outcome] = {}
     going_on = dict(starts)
@@ -124,7 +129,7 @@ def race(
         sound = {i: run for i, run in outcomes.items() if isinstance(run, EMResult)}
         if any(run.interrupted for run in found.values() if isinstance(run, EMResult)):
             return outcomes, {i: run for i, run in outcomes.items() if i in found}
-        ranks = _ranked(found, is_sound)
+        ranks = _ranked(found, worth)
         n_left = max(1, min(int(len(starts) * heat.share), len(ranks)))
         # What has left the race stands behind, in the order in which it did. What collapses on a sample may hold on
         # all rows: such a start comes last, and from its beginning.
@@ -141,29 +146,32 @@ def race(
     return {i: outcomes[i] for i in starts if i in outcomes}, finals
 
 
-def _ranked(found: Mapping[int, Outcome], is_sound: Callable[[Any], bool]) -> list[int]:
+def _ranked(found: Mapping[int, Outcome], worth: Worth) -> list[int]:
     """Numbers of the runs, best first; of those at the same likelihood the first."""
-    runs = {i: run for i, run in found.items() if isinstance(run, EMResult)}
-    keys = {i: (is_sound(run.params), run.lower_bound) for i, run in runs.items()}
+    keys = {i: (worth(i, run), run.lower_bound) for i, run in found.items() if isinstance(run, EMResult)}
     ranks: list[int] = []
     for i in sorted(keys, key=lambda i: keys[i], reverse=True):
-        if not ranks or keys[ranks[-1]][0] != keys[i][0] or keys[ranks[-1]][1] - keys[i][1] > _SAME:
+        # Where no likelihood counts, that which is there decides.
+        which = 0 if np.isfinite(keys[i][0]) else 1
+        if not ranks or keys[ranks[-1]][which] - keys[i][which] > _SAME:
             ranks.append(i)
     return ranks
 
 
-def best_run(outcomes: Sequence[Outcome], is_sound: Callable[[Any], bool] = lambda params: True) -> EMResult[Any]:
-    """The outcome of the highest likelihood among those that count, marked where Ctrl-C cut the search short.
+def best_run(
+    outcomes: Mapping[int, Outcome], worth: Worth = lambda number, run: run.lower_bound
+) -> tuple[int, EMResult[Any]]:
+    """Number and outcome of the run that is worth most, marked where Ctrl-C cut the search short.
 
     Raises
     ------
     DegenerateComponentError
         If a component collapsed from every start.
     """
-    runs = [outcome for outcome in outcomes if isinstance(outcome, EMResult)]
+    runs = {i: outcome for i, outcome in outcomes.items() if isinstance(outcome, EMResult)}
     if not runs:
-        raise next(outcome for outcome in outcomes if isinstance(outcome, DegenerateComponentError))
-    best = max(runs, key=lambda run: (is_sound(run.params), run.lower_bound)) if len(runs) > 1 else runs[0]
-    if any(run.interrupted for run in runs):
-        return replace(best, converged=False, interrupted=True)
-    return best
+        raise next(outcome for outcome in outcomes.values() if isinstance(outcome, DegenerateComponentError))
+    best = max(runs, key=lambda i: (worth(i, runs[i]), runs[i].lower_bound)) if len(runs) > 1 else next(iter(runs))
+    if any(run.interrupted for run in runs.values()):
+        return best, replace(runs[best], converged=False, interrupted=True)
+    return best, runs[best]

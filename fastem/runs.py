@@ -47,6 +47,8 @@ class Runs:
     ----------
     guards : dict of int to Guard
         Of the last run from each start.
+    passes : dict of int to Passes
+        The same.
     """
 
     family: Family[Any]
@@ -54,11 +56,22 @@ class Runs:
     runner: Runner
     loop: Loop
     guards: dict[int, Guard] = field(default_factory=dict)
+    passes: dict[int, Passes] = field(default_factory=dict)
 
-    def is_sound(self, params: Params) -> bool:
-        """Whether these are parameters of a mixture whose likelihood counts."""
-        held_up = any(guard.has_held_up(params) for guard in self.guards.values())
-        return not held_up and not self.family.collapsed_components(params).any()
+    def worth(self, index: int, run: EMResult[Any]) -> float:
+        """What runs are compared by: the mean log-likelihood, which that of a degenerate component is left out of.
+
+        The likelihood of a component on an outlier, or on equal rows, has no bound but ``reg_covar``. The run counts
+        with the mean covariance of the other components in its place; -inf where there are none.
+        """
+        degenerate = self.family.collapsed_components(run.params) | self.guards[index].has_held_up(run.params)
+        if not degenerate.any():
+            return run.lower_bound
+        ordinary = self.family.with_common_covariance(run.params, degenerate)
+        if ordinary is None:
+            return -np.inf
+        stats = self.passes[index].accumulate(ordinary)
+        return stats.log_likelihood / stats.weight
 
     def finals(self, rows: Rows, starts: Mapping[int, Any]) -> dict[int, Outcome]:
         """Run in full."""
@@ -102,7 +115,7 @@ class Runs:
         loop = self.loop
 
         def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
-            self.guards[index] = Guard(self.family, loop.strict)
+            self.guards[index], self.passes[index] = Guard(self.family, loop.strict), passes
             ahead = None if run_ahead is None else run_ahead(starts[index])
             if ahead is not None:
                 update = self.guards[index].update

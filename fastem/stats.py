@@ -121,6 +121,15 @@ class Stats:
         second = self.S[:, 1 + n_features :]
         return second.reshape(n_components, n_features, n_features) if self.moments == "full" else second
 
+    def together(self) -> Stats:
+        """Moments of all rows whatever their component, about their mean: statistics of one component."""
+        every = self if self.shared is None else self.shared
+        there = every.mass > 0
+        means = every.origin[there] + every.first[there] / every.mass[there, None]
+        centre = every.mass[there] @ means / every.mass.sum()
+        S = every.recenter(np.broadcast_to(centre, every.origin.shape)).S.sum(axis=0, keepdims=True)
+        return Stats(self.weight, self.log_likelihood, centre[None], S, every.moments)
+
     def recenter(self, origin: np.ndarray) -> Stats:
         """The same statistics about another origin, by exact algebra.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastem import Gaussian
+from fastem.stats import Stats, moments_of
 
 # Rows in float32 are computed in float32: a log-density near -100 leaves its exponential 5 digits.
 TOLERANCE = {"float64": 1e-10, "float32": 3e-4}
@@ -69,3 +70,30 @@ def has_collapsed(model):
     """Whether a component of a fitted ``GaussianMixture`` is held up by ``reg_covar`` alone."""
     family = Gaussian(model.covariance_type, model.reg_covar_)
     return bool(family.collapsed_components(model._fitted_params()).any())
+
+
+def matrices(family, params):
+    """Covariances as (K, D, D), whatever they are held in."""
+    covariances, (n_components, n_features) = params.covariances, params.means.shape
+    if family.storage.is_matrix:
+        return np.broadcast_to(covariances, (n_components, n_features, n_features))
+    return np.broadcast_to(covariances.reshape(n_components, -1, 1), (n_components, n_features, 1)) * np.eye(n_features)
+
+
+def given_stats(family, X, responsibilities):
+    """Statistics by their definition, about the components' means."""
+    origin = responsibilities.T @ X / np.maximum(responsibilities.sum(axis=0), 1e-300)[:, None]
+    shared = None
+    if family.shared_moments is not None:
+        centre = X.mean(axis=0, keepdims=True)
+        shared = Stats(len(X), 0.0, centre, moments_of(X, np.ones((len(X), 1)), centre, "full"), "full")
+    S = moments_of(X, responsibilities, origin, family.moments)
+    return Stats(len(X), 0.0, origin, S, family.moments, shared)
+
+
+def mclust_problem(name, faithful, iris):
+    """Rows and responsibilities, as in ``mclust_structures.R`` and ``mclust_prior.R``."""
+    X, kinds = (iris, np.repeat([1, 2, 3], 50)) if name == "iris" else (faithful, 1 + (faithful[:, 0] > 3))
+    k = np.arange(1, kinds.max() + 1)
+    raw = 1.5 + 8 * (kinds[:, None] == k) + np.sin(np.arange(1, len(X) + 1)[:, None] * k)
+    return X, raw / raw.sum(axis=1, keepdims=True)

@@ -187,3 +187,28 @@ def test_optima_runs(tmp_path):
     assert len(found) == 6
     assert np.mean([problem["fastem"]["found"] for problem in found.values()]) > 0.9
     assert "all" in said
+
+
+PAGE = BENCHMARKS.parent / "docs" / "what-goes-wrong.md"
+TABLE = r"<!-- (\w+) -->\n(.*?)<!-- end -->"
+
+
+def test_every_section_of_what_goes_wrong_is_measured():
+    tables = dict(re.findall(TABLE, PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    program = (BENCHMARKS / "pictures.py").read_text(encoding="utf-8")
+    assert list(tables) == re.findall(r'^    "(\w+)": \1,$', program, re.MULTILINE)
+    assert tables.pop("versions").startswith("Measured with scikit-learn")
+    assert all("| --- |" in table for table in tables.values())
+
+
+@pytest.mark.slow
+def test_pictures_runs(tmp_path):
+    pytest.importorskip("matplotlib")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- collapse -->\n<!-- end -->\nkept\n<!-- units -->\nold\n<!-- end -->\n")
+    run("pictures.py", "--sections", "collapse", "units", "--seeds", 1, "--output", page)
+    text = page.read_text()
+    assert "\nkept\n" in text
+    assert "old" not in text
+    assert "| fastem, iris | 0.00 | 0.00 |" in text
+    assert {file.name for file in (tmp_path / "page").iterdir()} == {"collapse.png", "units.png"}

@@ -71,3 +71,17 @@ def test_float32_rows(case, compiled_engine, rng):
     )
     assert_close(single.params.covariances, double.params.covariances, 1e-3)
     assert_close(single.params.means - 1000, double.params.means - 1000, 1e-3)
+
+
+def test_as_far_as_the_digits_go(case, compiled_engine, rng):
+    """Unit variance at 1e8, where the rows themselves have eight digits left, and raw moments none."""
+    X = case.rows(rng, N, D) + 1e8
+    centre = np.full(D, 1e8)
+    fits = [
+        fastem.fit(rows, case.family, 2, start="kmeans", random_state=0, engine=compiled_engine, tol=0.0, max_iter=5)
+        for rows in (X, X - centre)
+    ]
+    there, here = (result.params for result in fits)
+    # Every row is the same number in both, so that only the passes differ.
+    assert_close(there.means - centre, here.means, 1e-6)
+    assert_close(there.covariances, here.covariances, 1e-6)

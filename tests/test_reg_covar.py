@@ -65,6 +65,75 @@ def test_a_number_for_each_feature_is_added_to_its_variance(covariance_type, rng
     assert_close(found, expected[covariance_type], 1e-12)
 
 
+def test_it_is_the_default_everywhere(faithful):
+    by_default = [
+        fastem.Gaussian(), GaussianMixture(), fastem.GaussianMixtureSearch(), fastem.fit(faithful, max_iter=0).family
+    ]  # fmt: skip
+    assert [family.reg_covar == "auto" for family in by_default] == [True, True, True, False]
+    expected = 1e-6 * faithful.var(axis=0)
+    assert_close(by_default[-1].reg_covar, expected, 1e-12)
+    found = fastem.search(faithful, [1], ["diag"], n_init=1, random_state=0).best.model
+    assert_close(found.reg_covar_, expected, 1e-12)
+    assert fastem.bootstrap_lrt(faithful, 1, n_bootstrap=1, n_init=1, random_state=0)[0].statistic > 0
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical", "EVI"])
+def test_rows_in_pieces_are_measured_so_far(covariance_type, rng):
+    X = gaussian_rows(rng, 600, 3) * UNITS
+    expected = 1e-6 * X.var(axis=0)
+    options = {"n_components": 2, "random_state": 0}
+    family = Gaussian(covariance_type)
+    result = fastem.fit_online(X, family, method="incremental", n_passes=2, batch_size=100, **options)
+    assert_close(result.family.reg_covar / expected, np.ones(3), 1e-9)
+    one_pass = fastem.fit_online(X, family, batch_size=100, **options).family.reg_covar
+    assert_close(one_pass / expected, np.ones(3), 0.5)
+    model = GaussianMixture(covariance_type=covariance_type, **options)
+    for rows in np.array_split(X, 6):
+        model.partial_fit(rows)
+    assert_close(model.reg_covar_ / expected, np.ones(3), 0.5)
+    # The M-step of statistics alone is that with numbers.
+    stats = fastem.get_engine("numpy").accumulate(family, X, result.params)
+    if family.shared_moments is None:
+        relative, absolute = (f.update(stats) for f in (family, Gaussian(covariance_type, expected)))
+        assert_close(relative.covariances / absolute.covariances, np.ones_like(relative.covariances), 1e-9)
+
+
+def test_statistics_alone_are_held_up_too(rng):
+    X = np.repeat(rng.normal(size=(20, 1)), 2, axis=1) * [1.0, 1e9]
+    family, responsibilities = Gaussian(), np.eye(2)[np.arange(20) % 2]
+    S = moments_of(X, responsibilities, np.zeros((2, 2)), "full")
+    stats = Stats(20.0, 0.0, np.zeros((2, 2)), S, "full")
+    found = family.held_up(stats)
+    expected = Gaussian(reg_covar=1e-6 * X.var(axis=0)).update(stats)
+    assert_close(found.covariances / expected.covariances, np.ones((2, 2, 2)), 1e-6)
+
+
+# Structures that a rotation leads to themselves.
+ROTATABLE = ("full", "tied", "spherical", "EII", "VEE", "EEV", "VEV", "EVV", "EVE", "VVE")
+
+
+@pytest.mark.parametrize("covariance_type", sorted({*EQUIVARIANT, *ROTATABLE}))
+def test_by_default_the_frame_of_the_data_does_not_matter(covariance_type, rng):
+    """Units from 1e-6 to 1e6, a rotation, and an offset of 1e8 deviations: the partition and the likelihood stay."""
+    centres = np.array([[0, 0, 0], [9, 0, 4], [0, 9, 9]])
+    X = np.concatenate([rng.normal(size=(150, 3)) @ rng.normal(size=(3, 3)) + centre for centre in centres])
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    frames = [(X + 1e8 * X.std(axis=0), 0.0, 1e-5)]
+    frames += [(X * s, 3 * np.log(s), 1e-9) for s in (1e-6, 1e6)]
+    if covariance_type in EQUIVARIANT:
+        units = np.array([1e-6, 1.0, 1e6])
+        frames += [(X * units, np.log(units).sum(), 1e-8), (X * units[::-1] * 1e3, np.log(1e9), 1e-8)]
+    if covariance_type in ROTATABLE:
+        # What is added to the variances follows the axes.
+        frames += [(X @ turn, 0.0, 1e-5)]
+    one = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(X)
+    for rows, jacobian, tolerance in frames:
+        other = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(rows)
+        assert other.score(rows) + jacobian == pytest.approx(one.score(X), abs=tolerance)
+        # Components may come in another order.
+        assert len(set(zip(other.predict(rows), one.predict(X), strict=True))) == 3
+
+
 def test_small_units_are_not_drowned(rng):
     X = np.concatenate([rng.normal(0, 1, size=(100, 2)), rng.normal(8, 1, size=(100, 2))]) * 1e-5
     labels = np.repeat([0, 1], 100)
@@ -138,13 +207,13 @@ def test_errors(rng):
     with pytest.raises(ValueError, match="'reg_covar' parameter"):
         GaussianMixture(reg_covar="much").fit(X)
     family = Gaussian("diag", reg_covar="auto")
-    stats = Stats(1.0, 0.0, np.zeros((1, 2)), np.ones((1, 5)), "diag")
-    with pytest.raises(ValueError, match=r"'auto' is relative.*scaled_to\(variances\)"):
-        family.update(stats)
-    assert family.scaled_to(lambda: np.array([1.0, 4.0])).reg_covar == (1e-6, 4e-6)
-    X[:, 1] = 3.0
-    # A constant feature has no scale of its own.
-    assert GaussianMixture(1, reg_covar="auto").fit(X).reg_covar_[1] == 1e-6
+    params = family.make_params(np.ones(1), np.zeros((1, 2)), np.ones((1, 2)))
+    with pytest.raises(ValueError, match=r"'auto' is relative.*scaled_to\(measure, n_components\)"):
+        family.collapsed_components(params)
+    # A constant feature has no scale of its own, whatever is left of it by rounding.
+    for constant in (3.0, 0.1, -1e9 / 3):
+        X[:, 1] = constant
+        assert GaussianMixture(1).fit(X).reg_covar_[1] == 1e-6
 
 
 @pytest.mark.parametrize("covariance_type", ["diag", "spherical"])

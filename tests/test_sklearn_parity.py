@@ -19,8 +19,8 @@ from fastem import GaussianMixture
 
 STRUCTURES = ["full", "tied", "diag", "spherical"]
 NUMBERS = ["weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_", "lower_bound_", "lower_bounds_"]
-# The default of "init_params" is another.
-OPTIONS = {"tol": 1e-5, "max_iter": 200, "random_state": 3, "init_params": "kmeans"}
+# The defaults of "init_params" and "reg_covar" are others.
+OPTIONS = {"tol": 1e-5, "max_iter": 200, "random_state": 3, "init_params": "kmeans", "reg_covar": 1e-6}
 
 
 @pytest.fixture(name="X")
@@ -127,7 +127,7 @@ def test_no_iterations(X, structure):
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_warm_start(X, structure):
     models = [
-        cls(3, covariance_type=structure, warm_start=True, max_iter=20, init_params="kmeans", random_state=0, n_init=2)
+        cls(3, covariance_type=structure, warm_start=True, **{**OPTIONS, "tol": 1e-3, "max_iter": 20, "n_init": 2})
         for cls in (GaussianMixture, SklearnMixture)
     ]
     for _ in range(4):
@@ -167,7 +167,7 @@ def test_methods(X, structure):
 def test_constructor_parameters_and_defaults():
     mine, theirs = (inspect.signature(cls).parameters for cls in (GaussianMixture, SklearnMixture))
     for name, parameter in theirs.items():
-        assert mine[name].default == ("auto" if name == "init_params" else parameter.default), name
+        assert mine[name].default == ("auto" if name in ("init_params", "reg_covar") else parameter.default), name
         assert mine[name].kind == parameter.kind, name
     assert [name for name in mine if name in theirs] == list(theirs)
     assert set(GaussianMixture().get_params()) >= set(SklearnMixture().get_params())

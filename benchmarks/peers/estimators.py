@@ -23,7 +23,7 @@ class _Estimator(Peer):
 
     @contextmanager
     def problem(self, X: np.ndarray, start: Start, structure: str, n_threads: int) -> Iterator[Fit]:
-        options = {"covariance_type": structure, "tol": 0.0, **start.as_options()}
+        options = {"covariance_type": structure, "tol": 0.0, "reg_covar": 1e-6, **start.as_options()}
 
         def fit(max_iter: int) -> Outcome:
             model = self.unfitted(len(start.weights), n_threads, max_iter=max_iter, **options)

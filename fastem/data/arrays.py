@@ -9,6 +9,10 @@ import numpy as np
 from fastem.engines.base import REALS
 
 _CHUNK_VALUES = 2**20
+#: A squared deviation of so many variances is far out: normal rows have none among 1e12.
+FAR_OUT = 50.0
+# Outliers hide others that are less far out: they are left out in turn.
+_TRIMS = 10
 
 
 def is_plain(X: Any) -> bool:
@@ -69,13 +73,28 @@ def check_finite(X: np.ndarray) -> None:
 def rough_centre(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:
     """Mean of about a thousand rows of positive weight, at even steps: a point near the data, the same whoever asks."""
     step = max(1, len(X) // 1024)
-    rows = np.arange(0, len(X), step)
-    weights = None
-    if sample_weight is not None:
-        rows = rows[sample_weight[::step] > 0] if (sample_weight[::step] > 0).any() else np.flatnonzero(sample_weight)
-        weights = sample_weight[rows]
     # A copy in C order: the last bits of a mean depend on the order of its sum.
-    return np.average(np.ascontiguousarray(X[rows], dtype=np.float64), axis=0, weights=weights)
+    if sample_weight is None:
+        return np.ascontiguousarray(X[::step], dtype=np.float64).mean(axis=0)
+    rows = np.arange(0, len(X), step)
+    rows = rows[sample_weight[::step] > 0] if (sample_weight[::step] > 0).any() else np.flatnonzero(sample_weight)
+    return np.average(np.ascontiguousarray(X[rows], dtype=np.float64), axis=0, weights=sample_weight[rows])
+
+
+def bulk_variances(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:
+    """Variance of each feature without the values that are far out, shape (n_features,), float64."""
+    X = np.asarray(X, dtype=np.float64)
+    weight = np.ones((len(X), 1)) if sample_weight is None else sample_weight[:, None]
+    centred = X - X[0]
+    for _ in range(_TRIMS):
+        mass = np.maximum(weight.sum(axis=0), np.finfo(np.float64).tiny)
+        centred = centred - (weight * centred).sum(axis=0) / mass
+        variances = (weight * centred**2).sum(axis=0) / mass
+        far = centred**2 > FAR_OUT * variances
+        if not far.any():
+            break
+        weight = np.where(far, 0, weight)
+    return variances
 
 
 def as_weights(sample_weight: Any, n_samples: int) -> np.ndarray | None:

@@ -12,21 +12,22 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastem.estimators.base import BaseMixture
 from fastem.estimators.given import checked_array, checked_weights
-from fastem.families import Gaussian, GaussianParams, Params
+from fastem.families import Gaussian, GaussianParams, NormalInverseWishart, Params
 from fastem.families.covariance_structures import COVARIANCE_TYPES, storage_of
 from fastem.fitting import FitResult
 from fastem.mixture import Mixture
 
 # Fitted attributes that scikit-learn's model has not.
-_NOT_OF_SKLEARN = ("history_", "engine_", "init_lower_bounds_", "init_methods_", "reg_covar_", "diagnostics_")
+_NOT_OF_SKLEARN = ("history_", "engine_", "init_lower_bounds_", "init_methods_", "reg_covar_", "covariance_prior_",
+                   "diagnostics_")  # fmt: skip
 
 
 class GaussianMixture(BaseMixture):
     """Mixture of Gaussians, fitted by expectation-maximization on compiled kernels.
 
     Parameters, methods and fitted attributes are those of ``sklearn.mixture.GaussianMixture``, with the same meaning;
-    code that imports it from there runs unchanged. The last seven parameters are additions, and so is the default of
-    ``init_params``.
+    code that imports it from there runs unchanged. The parameters from ``engine`` on are additions, and so are the
+    defaults of ``init_params`` and ``reg_covar``.
 
     Parameters
     ----------
@@ -40,10 +41,11 @@ class GaussianMixture(BaseMixture):
         "EVV", "VVV" (full).
     tol : float, default=1e-3
         Stop when the mean log-likelihood of a row changes by less.
-    reg_covar : float, array-like of shape (n_features,) or "auto", default=1e-6
+    reg_covar : float, array-like of shape (n_features,) or "auto", default="auto"
         Added to the diagonal of each component's covariance, in squared units of the data, before the structure is
-        imposed on them. "auto" is 1e-6 times the variance of each feature over all rows: the fit is then the same in
-        any units of the features.
+        imposed on them. "auto" is 1e-6 times the variance of each feature over all rows but outliers, so that the fit
+        is the same in any units of the features; or 0 with ``covariance_prior`` or ``eigenvalue_ratio``. scikit-learn's
+        default is 1e-6.
     max_iter : int, default=100
     n_init : int, default=1
         Number of starts, or with ``init_params="auto"`` of panels of starts; the fit of the highest likelihood is kept.
@@ -91,6 +93,13 @@ class GaussianMixture(BaseMixture):
     strict : bool, default=False
         Whether a degenerate component is an error. Otherwise the fit ends with a model and a
         :class:`fastem.DegenerateComponentWarning`, and ``diagnostics_`` says what is wrong.
+    covariance_prior : {None, "auto"}, fastem.NormalInverseWishart or dict, default=None
+        Conjugate prior of means and covariances: the fit is the mode of the posterior. "auto" is that of Fraley &
+        Raftery (2007), which depends on the rows alone; a dict has parameters of
+        :class:`fastem.NormalInverseWishart`. For "full", "tied", "diag", "spherical", and "EII" and "EEI".
+    eigenvalue_ratio : float or None, default=None
+        The largest that the ratio of two eigenvalues of covariances may be, over all components; at least 1 (TCLUST's
+        ``restr.fact``). For the same types.
 
     Attributes
     ----------
@@ -103,11 +112,14 @@ class GaussianMixture(BaseMixture):
         ``P @ P.T = precision``.
     reg_covar_ : ndarray of shape (n_features,)
         What ``reg_covar`` came to in the fit.
+    covariance_prior_ : fastem.NormalInverseWishart or None
+        The same of ``covariance_prior``.
     converged_ : bool
     n_iter_ : int
         Iterations of the best start: passes over the rows, with those to points that acceleration then rejected.
     lower_bound_ : float
-        Mean log-likelihood of a row in the last E-step of the best start.
+        Mean log-likelihood of a row in the last E-step of the best start; with ``covariance_prior`` the log-posterior,
+        up to a constant, over the number of rows.
     lower_bounds_ : list of float
         The same after each iteration.
     init_lower_bounds_ : list of float
@@ -129,7 +141,9 @@ class GaussianMixture(BaseMixture):
     References
     ----------
     Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm. Celeux & Govaert
-    (1995), Gaussian parsimonious clustering models: the structures.
+    (1995), Gaussian parsimonious clustering models: the structures. Fraley & Raftery (2007), Bayesian regularization
+    for normal mixture estimation and model-based clustering: the prior. Fritz, García-Escudero & Mayo-Iscar (2013), A
+    fast algorithm for robust constrained clustering: the bound on the eigenvalues.
 
     Examples
     --------
@@ -150,6 +164,8 @@ class GaussianMixture(BaseMixture):
         **BaseMixture._parameter_constraints,
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
         "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"}), "array-like"],
+        "covariance_prior": [NormalInverseWishart, StrOptions({"auto"}), dict, None],
+        "eigenvalue_ratio": [Interval(Real, 1.0, None, closed="left"), None],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -161,7 +177,7 @@ class GaussianMixture(BaseMixture):
         *,
         covariance_type: str = "full",
         tol: float = 1e-3,
-        reg_covar: Any = 1e-6,
+        reg_covar: Any = "auto",
         max_iter: int = 100,
         n_init: int = 1,
         init_params: str = "auto",
@@ -180,6 +196,8 @@ class GaussianMixture(BaseMixture):
         stopping: str = "change",
         split_merge: int = 0,
         strict: bool = False,
+        covariance_prior: Any = None,
+        eigenvalue_ratio: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -203,6 +221,8 @@ class GaussianMixture(BaseMixture):
         self.stopping = stopping
         self.split_merge = split_merge
         self.strict = strict
+        self.covariance_prior = covariance_prior
+        self.eigenvalue_ratio = eigenvalue_ratio
 
     @classmethod
     def from_parameters(
@@ -280,12 +300,13 @@ class GaussianMixture(BaseMixture):
 
     def _family(self) -> Gaussian:
         reg_covar = float(self.reg_covar) if isinstance(self.reg_covar, Real) else self.reg_covar
-        return Gaussian(self.covariance_type, reg_covar)  # type: ignore[arg-type]
+        return Gaussian(self.covariance_type, reg_covar, self.covariance_prior, self.eigenvalue_ratio)  # type: ignore[arg-type]
 
     def _set_result(self, result: FitResult, dtype: Any) -> None:
         super()._set_result(result, dtype)
         assert isinstance(result.family, Gaussian)
         self.reg_covar_ = np.broadcast_to(result.family.ridge, self.means_.shape[1:]).copy()
+        self.covariance_prior_ = result.family.prior
 
     def _given_params(self, start: Params | None, n_features: int, dtype: Any) -> Params | None:
         if self.weights_init is None and self.means_init is None and self.precisions_init is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastem.families.base import Family, Packed, Params, scratch_shape
+from fastem.families.conjugate_prior import NormalInverseWishart
 from fastem.families.covariance_storage import GaussianParams
 from fastem.families.gaussian import Gaussian
 from fastem.families.poisson import Poisson, PoissonParams
@@ -26,6 +27,7 @@ __all__ = [
     "Family",
     "Gaussian",
     "GaussianParams",
+    "NormalInverseWishart",
     "Packed",
     "Params",
     "Poisson",

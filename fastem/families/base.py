@@ -176,19 +176,55 @@ class Family(ABC, Generic[P]):
         if not np.isfinite(origin).all() or (params.weights < 0).any() or not abs(params.weights.sum() - 1) < 1e-3:
             raise ValueError("means must be finite, and weights non-negative with sum 1")
 
-    def scaled_to(self, variances: Callable[[], np.ndarray]) -> Family[P]:
+    def with_common_covariance(self, params: P, components: np.ndarray) -> P | None:
+        """``params`` with the others' mean covariance in place of some components'; None where there is none."""
+        return None
+
+    def scaled_to(
+        self,
+        measure: Callable[[Moments], Stats],
+        n_components: int,
+        bulk_variances: Callable[[], np.ndarray] | None = None,
+    ) -> Family[P]:
         """The family with settings that are relative to the data made absolute, before a fit starts.
 
         Parameters
         ----------
-        variances : callable
-            Measures the variance of each feature over all rows; called only where it is needed.
+        measure : callable
+            Moments of all rows, as statistics of one component; called only where they are needed.
+        n_components : int
+        bulk_variances : callable, optional
+            Variance of each feature without outliers (:func:`fastem.data.arrays.bulk_variances`).
         """
         return self
+
+    def log_prior(self, params: P) -> float:
+        """Logarithm of the prior density of ``params``, up to a constant, where the M-step has a prior.
+
+        The loop adds it to the log-likelihood, and ``expected_log_likelihood`` has it too.
+        """
+        return 0.0
 
     def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError where rows are outside of the distribution's support."""
         return
+
+
+def update_or_hold_up(family: Family[P], stats: Stats) -> tuple[P, DegenerateComponentError | None]:
+    """M-step, where need be with more regularisation, and the collapse that called for it.
+
+    Raises
+    ------
+    DegenerateComponentError
+        If that does not help.
+    """
+    try:
+        return family.update(stats), None
+    except DegenerateComponentError as error:
+        params = family.held_up(stats)
+        if params is None:
+            raise
+        return params, error
 
 
 def origin_only(origin: np.ndarray, dtype: np.dtype[Any]) -> Packed:

@@ -461,8 +461,8 @@ def _collapse(whose: str, reg_covar: Any) -> str:
         now = reg_covar if isinstance(reg_covar, str) else f"{reg_covar:g}"
     return (
         f"the covariance of {whose} is not positive definite: it has collapsed onto too few distinct rows, or "
-        f"features are constant or collinear. Try fewer components, a larger reg_covar (now {now}, in "
-        "squared units of the data), scaling the features, or another start (init_params, random_state, n_init)."
+        f"features are constant or collinear. Try fewer components, a larger reg_covar (now {now}, in squared units of "
+        "the data) or a covariance_prior, scaling the features, or another start (init_params, random_state, n_init)."
     )
 
 

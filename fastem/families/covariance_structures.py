@@ -204,6 +204,16 @@ class Structure:
         """Whether every covariance that can be held has the structure."""
         return self.estimate is free
 
+    @property
+    def has_one_covariance(self) -> bool:
+        """Whether components have one covariance."""
+        return self.storage is TIED or self.estimate is pooled
+
+    @property
+    def is_all_or_nothing(self) -> bool:
+        """Whether components have nothing of their covariances in common, or all."""
+        return self.is_free or self.has_one_covariance
+
     def impose(self, masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
         """The covariances of the structure that fit best to components of their own covariances."""
         if self.is_free or not np.isfinite(covariances).all():  # which is for the storage to say

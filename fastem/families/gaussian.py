@@ -17,10 +17,19 @@ from fastem.families.base import (
     weights_from_vector,
     weights_to_vector,
 )
+from fastem.families.conjugate_prior import NormalInverseWishart, as_prior
 from fastem.families.covariance_storage import GaussianParams, Ridge, Storage
-from fastem.families.covariance_structures import COVARIANCE_TYPES, CovarianceType, Structure, structure_of
+from fastem.families.covariance_structures import (
+    COVARIANCE_TYPES,
+    SKLEARN_COVARIANCE_TYPES,
+    STRUCTURES,
+    CovarianceType,
+    Structure,
+    structure_of,
+)
+from fastem.families.eigenvalue_bound import bounded
 from fastem.families.screening import may_screen
-from fastem.stats import Stats
+from fastem.stats import Moments, Stats
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _SQRT_HALF = 0.5**0.5
@@ -28,9 +37,12 @@ _SQRT_HALF = 0.5**0.5
 _RELATIVE_RIDGE = 1e-6
 # The same, for covariances that are singular with the ridge that they have.
 _LARGER_RIDGES = (1e-6, 1e-4, 1e-2)
+# A variance that is so many times that of the bulk of the rows is that of outliers.
+_INFLATED = 10.0
 # A variance is that of reg_covar alone, and the mixture's far more.
 _ALONE, _FAR_MORE = 1.001, 100.0
-_TINY = float(np.finfo(np.float64).tiny)
+# So many roundings of its mean are no deviation of a feature.
+_ROUNDINGS = 8 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,20 @@ class Gaussian(Family[GaussianParams]):
     reg_covar : float, sequence of float or "auto"
         Added to the diagonal of every component's covariance, in the squared units of the data, before the structure
         is imposed on them: the result has the structure. One number, or one for each feature. "auto" is 1e-6 times the
-        variance of each feature over all rows, which a fit measures at its start.
+        variance of each feature over all rows but outliers, which a fit measures at its start; or 0 with one of the
+        other two.
+    covariance_prior : NormalInverseWishart, "auto", dict or None
+        Conjugate prior of means and covariances, of which the M-step finds the posterior mode; "auto" is one that
+        depends on the rows alone, and a dict has parameters of :class:`fastem.NormalInverseWishart`. For "full",
+        "tied", "diag", "spherical", and "EII" and "EEI".
+    eigenvalue_ratio : float or None
+        Largest ratio of two eigenvalues of covariances, over all components; at least 1. For the same types.
     """
 
     covariance_type: CovarianceType = "full"
-    reg_covar: float | tuple[float, ...] | Literal["auto"] = 1e-6
+    reg_covar: float | tuple[float, ...] | Literal["auto"] = "auto"
+    covariance_prior: NormalInverseWishart | Literal["auto"] | dict[str, Any] | None = None
+    eigenvalue_ratio: float | None = None
 
     name = "gaussian"
     params_type = GaussianParams
@@ -65,6 +86,20 @@ class Gaussian(Family[GaussianParams]):
                 raise ValueError(f"reg_covar must be numbers or 'auto', but got {self.reg_covar!r}")
         elif np.size(self.reg_covar) == 0 or not np.all(np.asarray(self.reg_covar) >= 0):
             raise ValueError(f"reg_covar must be at least 0, but got {self.reg_covar!r}")
+        object.__setattr__(self, "covariance_prior", as_prior(self.covariance_prior))
+        if self.eigenvalue_ratio is not None:
+            if not 1 <= self.eigenvalue_ratio < np.inf:
+                raise ValueError(
+                    f"eigenvalue_ratio must be None or a number of at least 1, but got {self.eigenvalue_ratio!r}"
+                )
+            object.__setattr__(self, "eigenvalue_ratio", float(self.eigenvalue_ratio))
+        for name in ("covariance_prior", "eigenvalue_ratio"):
+            if getattr(self, name) is not None and not self.structure.is_all_or_nothing:
+                possible = [*SKLEARN_COVARIANCE_TYPES, *(s.name for s in STRUCTURES.values() if s.is_all_or_nothing)]
+                raise ValueError(
+                    f"{name} is for covariances that have nothing in common, or all: covariance_type must be one of "
+                    f"{possible}, but is {self.covariance_type!r}; take one of them, or reg_covar"
+                )
 
     @property
     def ridge(self) -> Ridge:
@@ -78,14 +113,45 @@ class Gaussian(Family[GaussianParams]):
         if isinstance(self.reg_covar, str):
             raise ValueError(
                 "reg_covar='auto' is relative to the variances of all rows, which are measured by a fit; elsewhere "
-                "pass numbers, or use the family that scaled_to(variances) returns"
+                "pass numbers, or use the family that scaled_to(measure, n_components) returns"
             )
         return np.array(self.reg_covar) if isinstance(self.reg_covar, tuple) else self.reg_covar
 
-    def scaled_to(self, variances: Callable[[], np.ndarray]) -> Gaussian:
-        if self.reg_covar != "auto":
+    @property
+    def prior(self) -> NormalInverseWishart | None:
+        """``covariance_prior``, whatever it was given as."""
+        return self.covariance_prior  # type: ignore[return-value]
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether a setting is relative to the data, and not yet in numbers."""
+        return self.reg_covar == "auto" or (self.prior is not None and not self.prior.is_complete)
+
+    def scaled_to(
+        self,
+        measure: Callable[[Moments], Stats],
+        n_components: int,
+        bulk_variances: Callable[[], np.ndarray] | None = None,
+    ) -> Gaussian:
+        if not self.is_relative:
             return self
-        return replace(self, reg_covar=tuple(_RELATIVE_RIDGE * _or_one(variances())))
+        reg_covar, prior = self.reg_covar, self.prior
+        if prior is not None and not prior.is_complete:
+            total = measure("full" if self.storage.is_matrix else "diag").together()
+            prior = prior.completed(total, n_components, self.structure)
+        if reg_covar == "auto":
+            if prior is not None or self.eigenvalue_ratio is not None:
+                reg_covar = 0.0
+            else:
+                variances = _variances(measure("diag"))
+                bulk = variances if bulk_variances is None else bulk_variances()
+                # Outliers make the variance as large as they like, and what is small beside it may be all of a cluster.
+                variances = np.where((variances > _INFLATED * bulk) & (bulk > 0), bulk, variances)
+                reg_covar = tuple((_RELATIVE_RIDGE * variances).tolist())
+        return replace(self, reg_covar=reg_covar, covariance_prior=prior)
+
+    def _relative_to(self, stats: Stats) -> Gaussian:
+        return self.scaled_to(lambda _: stats.together(), len(stats.mass))
 
     def check_data(self, X: np.ndarray) -> None:
         if isinstance(self.reg_covar, tuple) and len(self.reg_covar) != X.shape[1]:
@@ -93,6 +159,8 @@ class Gaussian(Family[GaussianParams]):
                 f"reg_covar must be one number or one for each of the {X.shape[1]} features, but got "
                 f"{len(self.reg_covar)}"
             )
+        if self.prior is not None:
+            self.prior.check(X.shape[1], self.structure)
 
     @property
     def structure(self) -> Structure:
@@ -108,7 +176,12 @@ class Gaussian(Family[GaussianParams]):
 
     @property
     def update_kernel(self) -> Callable[..., int] | None:  # type: ignore[override]
-        return self.storage.update_kernel if self.structure.is_free else None
+        return self.storage.update_kernel if self._is_plain and not self.is_relative else None
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the M-step is that of the moments, with nothing but ``reg_covar`` added."""
+        return self.structure.is_free and self.prior is None and self.eigenvalue_ratio is None
 
     def ridges(self, n_features: int) -> np.ndarray:
         return np.full(n_features, self.ridge, dtype=np.float64)
@@ -142,9 +215,19 @@ class Gaussian(Family[GaussianParams]):
         ridge = np.broadcast_to(self.storage.least_variances(self.ridge), offset.shape[1:]) @ directions**2
         return np.any((variances <= _ALONE * ridge) & (overall > _FAR_MORE * ridge), axis=1)
 
+    def with_common_covariance(self, params: GaussianParams, components: np.ndarray) -> GaussianParams | None:
+        covariances = np.array(params.covariances, dtype=np.float64)
+        others = np.where(components, 0, params.weights)
+        if len(covariances) != len(others) or self.structure.has_one_covariance or not others.sum() > 0:
+            return None
+        covariances[components] = np.tensordot(others / others.sum(), covariances, axes=1)
+        return self.make_params(params.weights, params.means, covariances)
+
     def held_up(self, stats: Stats) -> GaussianParams | None:
         """The M-step with as small a ``reg_covar`` as it can have, of shares of the variances of all rows."""
-        variances = _variances_of_all(stats)
+        if self.is_relative:
+            return self._relative_to(stats).held_up(stats)
+        variances = _variances(stats.together())
         if not np.isfinite(variances).all():
             return None
         for share in _LARGER_RIDGES:
@@ -199,15 +282,28 @@ class Gaussian(Family[GaussianParams]):
         return self._log_determinants(params) - 0.5 * (n_features * _LOG_2PI + squares)
 
     def update(self, stats: Stats) -> GaussianParams:
-        found = self.storage.free_update(stats, self.ridge) if self.structure.is_free else None
-        return self._update(stats) if found is None else found
-
-    def _update(self, stats: Stats) -> GaussianParams:
+        if self.is_relative:  # rows that come in pieces: relative to those so far
+            return self._relative_to(stats).update(stats)
+        if self._is_plain:
+            found = self.storage.free_update(stats, self.ridge)
+            if found is not None:
+                return found
         masses = component_masses(stats)
+        weights, prior = masses / masses.sum(), self.prior
+        if prior is not None:
+            rows = prior.rows(self.structure, prior.shrunk_means(stats, masses))
+            stats = stats + rows.recenter(stats.origin)
+            masses = stats.mass
         shift = stats.first / masses[:, None]
         covariances = self.storage.covariances(stats, masses, shift, self.ridge)
+        return self.make_params(weights, stats.origin + shift, self._imposed(masses, covariances))
+
+    def _imposed(self, masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+        """The best covariances of the structure, and under the bound, for components of their own covariances."""
         covariances = self.structure.impose(masses, covariances)
-        return self.make_params(masses / masses.sum(), stats.origin + shift, covariances)
+        if self.eigenvalue_ratio is None:
+            return covariances
+        return bounded(self.storage, masses, covariances, self.eigenvalue_ratio)
 
     def make_params(self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> GaussianParams:
         """Parameters of given covariances, as they are.
@@ -224,9 +320,18 @@ class Gaussian(Family[GaussianParams]):
         return self.make_params(weights, means, self.storage.inverse(precisions))
 
     def expected_log_likelihood(self, stats: Stats, params: GaussianParams) -> float:
-        squares = self.storage.squares(stats, params)
+        likelihood = weighted_logs(stats.mass, params.weights) + self._expected(stats, params)
+        return float(likelihood + self.log_prior(params))
+
+    def log_prior(self, params: GaussianParams) -> float:
+        if self.prior is None:
+            return 0.0
+        return self._expected(self.prior.rows(self.structure, params.means), params)
+
+    def _expected(self, stats: Stats, params: GaussianParams) -> float:
+        """Expected log-density of the rows, up to a constant."""
         determinants = stats.mass @ np.broadcast_to(self._log_determinants(params), stats.mass.shape)
-        return float(weighted_logs(stats.mass, params.weights) + determinants - 0.5 * squares)
+        return float(determinants - 0.5 * self.storage.squares(stats, params))
 
     def to_vector(self, params: GaussianParams, like: GaussianParams) -> np.ndarray:
         """Logarithms of the weights, means, and Cholesky factors of the precisions with logarithms of the diagonal.
@@ -246,27 +351,20 @@ class Gaussian(Family[GaussianParams]):
             raise DegenerateComponentError("the vector is not that of Gaussian components: it is not finite")
         if not (self.storage.variances(covariances) > self.storage.least_variances(self.ridge)).all():
             raise DegenerateComponentError(f"the vector has a variance of reg_covar = {self.reg_covar} or less")
-        if self.structure.is_free:
+        if self.structure.is_free and self.eigenvalue_ratio is None:
             return GaussianParams(weights, means, covariances, factor)
         # Back to the surface: the M-step of rows with these weights and covariances is the nearest point of it.
-        return self.make_params(weights, means, self.structure.impose(weights, covariances))
+        return self.make_params(weights, means, self._imposed(weights, covariances))
 
     def sample(self, params: GaussianParams, component: int, n_samples: int, rng: Any) -> np.ndarray:
         return self.storage.sample(params, component, n_samples, rng)
 
 
-def _or_one(variances: np.ndarray) -> np.ndarray:
-    """Variances; of a constant feature, which has no scale of its own, 1."""
-    return np.where(variances > 0, variances, 1.0)
-
-
-def _variances_of_all(stats: Stats) -> np.ndarray:
-    """Variance of each feature over all rows, whatever their component."""
-    every = stats if stats.shared is None else stats.shared
-    centre = every.mass @ (every.origin + every.first / np.maximum(every.mass, _TINY)[:, None]) / every.mass.sum()
-    second = every.recenter(np.broadcast_to(centre, every.origin.shape)).second
-    by_feature = np.diagonal(second, axis1=1, axis2=2) if every.moments == "full" else second
-    return _or_one(np.maximum(by_feature.sum(axis=0) / every.mass.sum(), 0.0))
+def _variances(total: Stats) -> np.ndarray:
+    """Variance of each feature, of rows as one component; of a constant one, which has no scale of its own, 1."""
+    mass, second = total.mass[0], total.second[0]
+    variances = (np.diagonal(second) if total.moments == "full" else second) / mass - (total.first[0] / mass) ** 2
+    return np.where(variances > (_ROUNDINGS * total.origin[0]) ** 2, variances, 1.0)
 
 
 def _log(weights: np.ndarray) -> np.ndarray:

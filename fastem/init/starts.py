@@ -10,7 +10,14 @@ import numpy as np
 
 from fastem.data.arrays import rough_centre, sample_rows
 from fastem.engines.base import Engine
-from fastem.families.base import DegenerateComponentError, Family, Params, attempt, component_means
+from fastem.families.base import (
+    DegenerateComponentError,
+    Family,
+    Params,
+    attempt,
+    component_means,
+    update_or_hold_up,
+)
 from fastem.init.candidates import Candidate, panels
 from fastem.init.kmeans import Clusters, column_means, kmeans, lloyd, seed_rows
 from fastem.init.tree import cluster_moments
@@ -152,18 +159,7 @@ def _steady_params(
     n_threads: int | None,
 ) -> Params:
     steadied = _steadied(stats, len(rows))
-    return _m_step(family, _with_shared(family, steadied, rows, engine, sample_weight, n_threads))
-
-
-def _m_step(family: Family[Any], stats: Stats) -> Params:
-    """Parameters to start from, also of clusters that have no covariance of their own."""
-    try:
-        return family.update(stats)
-    except DegenerateComponentError:
-        params = family.held_up(stats)
-        if params is None:
-            raise
-        return params
+    return update_or_hold_up(family, _with_shared(family, steadied, rows, engine, sample_weight, n_threads))[0]
 
 
 def _steadied(stats: Stats, n_rows: int) -> Stats:
@@ -222,7 +218,8 @@ def start_params(
         rows = np.ascontiguousarray(_chosen_rows(X, n_components, method, rng, sample_weight), dtype=np.float64)
         stats = engine.accumulate_given(family.moments, rows, np.eye(n_components), rows, n_threads=n_threads)
         stats = _with_shared(family, stats, rows, engine)
-    return _m_step(family, stats)
+    # Also of clusters that have no covariance of their own.
+    return update_or_hold_up(family, stats)[0]
 
 
 def _with_shared(

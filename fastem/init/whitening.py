@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastem.data.arrays import FAR_OUT
+
 # A feature whose deviation is this share of its values is constant, up to rounding.
 _CONSTANT = 1e-14
 # A direction of this share of the largest variance, of features scaled alike, is collinear up to rounding.
 _COLLINEAR = 1e-12
+# Outliers hide others that are less far out: they are left out in turn.
+_TRIMS = 10
 
 
 def whitened(rows: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:
     """Rows in coordinates of unit covariance, as many as the features have independent directions.
 
-    They are the same for ``rows @ A + b`` with any regular ``A``, up to a rotation.
+    The covariance is that of the bulk of the rows, without outliers. The coordinates are the same for ``rows @ A + b``
+    with any regular ``A``, up to a rotation.
 
     Parameters
     ----------
@@ -30,12 +35,25 @@ def whitened(rows: np.ndarray, sample_weight: np.ndarray | None = None) -> np.nd
     largest = np.abs(rows.T.copy()).max(axis=1)
     # Scaled before they are squared: features may be of any size that their float type holds.
     scaled = rows / np.where(largest > 0, largest, 1)
-    scaled -= share @ scaled
-    deviation = np.sqrt(share @ scaled**2)
+    bulk = share
+    for _ in range(_TRIMS):
+        scaled = scaled - bulk @ scaled / bulk.sum()
+        coordinates = _unit(scaled, bulk / bulk.sum())
+        # A single outlier among n rows has the distance n - 1 from the mean, and makes one point of the others.
+        far = np.square(coordinates).sum(axis=1) > FAR_OUT + 3 * coordinates.shape[1]
+        if not (far & (bulk > 0)).any():
+            break
+        bulk = np.where(far, 0, bulk)
+    return coordinates
+
+
+def _unit(centred: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Coordinates in which the covariance of rows in shares that sum to 1 is the unit matrix."""
+    deviation = np.sqrt(share @ centred**2)
     varies = deviation > _CONSTANT
     if not varies.any():
-        return np.zeros((len(rows), 1))
-    scaled = scaled[:, varies] / deviation[varies]
+        return np.zeros((len(centred), 1))
+    scaled = centred[:, varies] / deviation[varies]
     variances, directions = np.linalg.eigh((share[:, None] * scaled).T @ scaled)
     kept = variances > _COLLINEAR * variances[-1]
     return scaled @ (directions[:, kept] / np.sqrt(variances[kept]))

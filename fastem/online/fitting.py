@@ -17,7 +17,7 @@ from fastem.engines import Engine, choose_engine, pass_work
 from fastem.families import Family, Params, as_family
 from fastem.fitting import FitResult
 from fastem.online.blocks import Block, Blocks, batch_rows, gather, gathering_rows
-from fastem.online.learning import block_step, find_start
+from fastem.online.learning import block_step, find_start, scaled_to_rows
 from fastem.online.memory import StepSize
 from fastem.online.monitor import HeldOut, Monitor
 from fastem.online.sources import BlockStep, Incremental, Stepwise, averaged_steps
@@ -188,7 +188,13 @@ def fit_online(
     )
     held_out = None if watch is None else watch.ended()
     return OnlineResult(
-        family, run.params, run, (run.lower_bound,), runner.name, n_samples=blocks.n_read, held_out=held_out
+        scaled_to_rows(family, source.stats),
+        run.params,
+        run,
+        (run.lower_bound,),
+        runner.name,
+        n_samples=blocks.n_read,
+        held_out=held_out,
     )
 
 

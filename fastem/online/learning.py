@@ -36,6 +36,11 @@ def block_step(family: Family[Any], engine: Engine, n_threads: int | None) -> Bl
     return e_step
 
 
+def scaled_to_rows(family: Family[Any], stats: Stats | None) -> Family[Any]:
+    """The family with settings that are relative to the rows so far in numbers."""
+    return family if stats is None else family.scaled_to(lambda _: stats.together(), len(stats.mass))
+
+
 def find_start(
     block: Block,
     family: Family[Any],
@@ -154,7 +159,9 @@ class Learner:
             callbacks=callbacks,
             on_interrupt=on_interrupt,
         )
-        result = FitResult(self.family, run.params, run, (run.lower_bound,), self.engine.name)
+        result = FitResult(
+            scaled_to_rows(self.family, source.stats), run.params, run, (run.lower_bound,), self.engine.name
+        )
         return Learned(run.params, source.memory, (), n_samples), result
 
     def _check(self, params: Params, block: Block) -> None:

@@ -37,6 +37,11 @@ class Stepwise:
     memory : Memory, optional
         To go on from.
 
+    Attributes
+    ----------
+    stats : Stats or None
+        What the last E-step returned.
+
     References
     ----------
     Cappé & Moulines (2009), On-line expectation-maximization algorithm for latent data models, equations 11 and 12.
@@ -46,6 +51,7 @@ class Stepwise:
         self, e_step: BlockStep, blocks: Iterator[Block], step: StepSize, memory: Memory | None = None
     ) -> None:
         self.memory = memory
+        self.stats = None if memory is None else memory.stats
         self._e_step = e_step
         self._blocks = blocks
         self._step = step
@@ -56,7 +62,8 @@ class Stepwise:
             raise EndOfRowsError
         batch = self._e_step(block, params)
         self.memory = Memory.of_first(batch) if self.memory is None else self.memory.joined(batch, self._step)
-        return self.memory.stats
+        self.stats = self.memory.stats
+        return self.stats
 
 
 class Incremental:
@@ -77,6 +84,11 @@ class Incremental:
     least : float
         Weight of rows before which the first pass makes no M-step.
 
+    Attributes
+    ----------
+    stats : Stats or None
+        What the last E-step returned.
+
     References
     ----------
     Neal & Hinton (1998), A view of the EM algorithm that justifies incremental, sparse, and other variants.
@@ -86,6 +98,7 @@ class Incremental:
         self, e_step: BlockStep, blocks: Iterable[Block], update: Callable[[Stats], Any], least: float = 0.0
     ) -> None:
         self.kept: list[Stats] = []
+        self.stats: Stats | None = None
         self._least = least
         self._e_step = e_step
         self._blocks = blocks
@@ -106,7 +119,8 @@ class Incremental:
         self._check(len(kept), None)
         self.kept = kept
         # Summed again: the rounding of sums and differences does not grow from pass to pass.
-        return _sum_about(kept, kept[-1].origin)
+        self.stats = _sum_about(kept, kept[-1].origin)
+        return self.stats
 
     def _check(self, number: int, block: Stats | None) -> None:
         known = self.kept[number].weight if number < len(self.kept) else None

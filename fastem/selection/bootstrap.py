@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastem.data.arrays import as_weights
 from fastem.em import OnInterrupt
-from fastem.engines import pass_work
+from fastem.engines import choose_engine, pass_work
 from fastem.families.base import DegenerateComponentError, attempt
+from fastem.passes import ArrayRows, Runner
 from fastem.selection.fits import Fits
 from fastem.selection.neighbours import Components
 from fastem.selection.workers import Workers
@@ -72,7 +73,7 @@ def bootstrap_parameters(
     Parameters
     ----------
     model : GaussianMixture
-        Fitted to ``X``; its ``tol``, ``max_iter`` and ``reg_covar`` are used again. A ``tol`` of 1e-5 or less leaves
+        Fitted to ``X``; its ``tol``, ``max_iter`` and regularisation are used again. A ``tol`` of 1e-5 or less leaves
         the stop of EM out of the errors.
     X : array-like of shape (n_samples, n_features)
     n_bootstrap : int, default=999
@@ -107,7 +108,9 @@ def bootstrap_parameters(
         )
     rows = model._check_rows(X)
     given = as_weights(sample_weight, len(rows))
-    family, start = model._family(), model._fitted_params()
+    runner = Runner(choose_engine(model.engine, 0.0), n_threads)
+    family = ArrayRows(rows, given).scaled(model._family(), model.n_components, runner)
+    start = model._fitted_params()
     workers = Workers(n_threads, pass_work(rows.shape, model.n_components, family.moments), on_interrupt)
     fitted = Components.of(family, start)
 

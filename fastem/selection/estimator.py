@@ -63,7 +63,7 @@ class GaussianMixtureSearch(DensityMixin, BaseEstimator):
         n_folds: int = 10,
         tol: float = 1e-5,
         max_iter: int = 1000,
-        reg_covar: Any = 1e-6,
+        reg_covar: Any = "auto",
         random_state: Any = None,
         engine: str = "auto",
         n_threads: int | None = None,

@@ -114,7 +114,7 @@ def bootstrap_lrt(
     init_params: str = "k-means++",
     tol: float = 1e-5,
     max_iter: int = 1000,
-    reg_covar: Any = 1e-6,
+    reg_covar: Any = "auto",
     random_state: Any = None,
     engine: str = "auto",
     n_threads: int | None = None,
@@ -170,7 +170,8 @@ def bootstrap_lrt(
         )  # fmt: skip
         template._validate_params()
     X = as_rows(X)
-    family = template._family().scaled_to(lambda: ArrayRows(X).variances(Runner(choose_engine(engine, 0.0), n_threads)))
+    runner = Runner(choose_engine(engine, 0.0), n_threads)
+    family = ArrayRows(X).scaled(template._family(), 1, runner)
     rng = check_random_state(random_state)
     workers = Workers(n_threads, pass_work(X.shape, max(numbers) + 1, family.moments), on_interrupt)
     fits = Fits(

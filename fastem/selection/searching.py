@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache
 from numbers import Integral
 from typing import Any
 
@@ -64,7 +63,7 @@ def search(
     n_folds: int = 10,
     tol: float = 1e-5,
     max_iter: int = 1000,
-    reg_covar: Any = 1e-6,
+    reg_covar: Any = "auto",
     random_state: Any = None,
     engine: str = "auto",
     n_threads: int | None = None,
@@ -159,8 +158,8 @@ def search(
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
     weight = as_weights(sample_weight, len(rows))
     runner = Runner(choose_engine(engine, 0.0), n_threads)
-    variances = cache(lambda: ArrayRows(rows, weight).variances(runner))
-    families = {kind: template._family().scaled_to(variances) for kind, template in templates.items()}
+    data = ArrayRows(rows, weight)
+    families = {kind: data.scaled(template._family(), 1, runner) for kind, template in templates.items()}
     work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
     workers = Workers(n_threads, work, on_interrupt)
     given = [callbacks] if callable(callbacks) else list(callbacks or ())
