@@ -13,6 +13,7 @@ import numpy as np
 from fastem.data.arrays import bulk_variances, rough_centre, sample_rows
 from fastem.engines import Engine
 from fastem.families import Family, Params
+from fastem.sampling import borrowed_random_state
 from fastem.stats import Moments, Stats
 
 F = TypeVar("F", bound=Family[Any])
@@ -73,7 +74,8 @@ class Rows(ABC):
         """The family with settings that are relative to the data made absolute."""
 
         def variances() -> np.ndarray:
-            sample = self.sample(_BULK_ROWS, np.random.RandomState(0))
+            with borrowed_random_state(0) as rng:
+                sample = self.sample(_BULK_ROWS, rng)
             return bulk_variances(sample.X, sample.sample_weight)
 
         scaled = family.scaled_to(lambda kind: self.moments(kind, runner), n_components, variances)

@@ -153,11 +153,6 @@ class Gaussian(Family[GaussianParams]):
     def _relative_to(self, stats: Stats) -> Gaussian:
         return self.scaled_to(lambda _: stats.together(), len(stats.mass))
 
-    @property
-    def _is_free(self) -> bool:
-        """Whether covariances are what the rows say, with ``reg_covar`` and nothing else."""
-        return self.structure.is_free and self.prior is None and self.eigenvalue_ratio is None
-
     def check_data(self, X: np.ndarray) -> None:
         if isinstance(self.reg_covar, tuple) and len(self.reg_covar) != X.shape[1]:
             raise ValueError(
@@ -181,7 +176,12 @@ class Gaussian(Family[GaussianParams]):
 
     @property
     def update_kernel(self) -> Callable[..., int] | None:  # type: ignore[override]
-        return self.storage.update_kernel if self._is_free else None
+        return self.storage.update_kernel if self._is_plain and not self.is_relative else None
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the M-step is that of the moments, with nothing but ``reg_covar`` added."""
+        return self.structure.is_free and self.prior is None and self.eigenvalue_ratio is None
 
     def ridges(self, n_features: int) -> np.ndarray:
         return np.full(n_features, self.ridge, dtype=np.float64)
@@ -284,10 +284,10 @@ class Gaussian(Family[GaussianParams]):
     def update(self, stats: Stats) -> GaussianParams:
         if self.is_relative:  # rows that come in pieces: relative to those so far
             return self._relative_to(stats).update(stats)
-        found = self.storage.free_update(stats, self.ridge) if self._is_free else None
-        return self._update(stats) if found is None else found
-
-    def _update(self, stats: Stats) -> GaussianParams:
+        if self._is_plain:
+            found = self.storage.free_update(stats, self.ridge)
+            if found is not None:
+                return found
         masses = component_masses(stats)
         weights, prior = masses / masses.sum(), self.prior
         if prior is not None:
