@@ -17,7 +17,6 @@ from fastem import __version__
 if TYPE_CHECKING:
     import numpy as np
 
-    from fastem.data.files import Table
     from fastem.selection import SearchTable
 
 # The library's own lists, written out so that the help needs none of its imports.
@@ -196,18 +195,20 @@ def _names(text: str) -> list[str]:
 
 
 def _fit(args: Any) -> None:
-    from fastem.data.files import read_table
+    from fastem.data.arrays import as_rows
+    from fastem.data.sources import open_source
     from fastem.data.writing import check_target, whole_file
 
     if args.out is not None:
         check_target(args.out, MODEL_ENDINGS, "a model")
     if args.plot is not None:
         check_target(args.plot, _picture_endings(), "a picture")
-    table = read_table(args.file, args.columns)
+    table = open_source(args.file, columns=args.columns)
+    X = as_rows(table.whole())
     if table.left_out and not args.quiet:
         _note(f"left out, as not numbers: {', '.join(table.left_out)}")
     with _warnings_as_notes(args.quiet):
-        found = _search(args, table)
+        found = _search(args, X)
         model: Any = found.best.model
         if table.named:
             import numpy as np
@@ -216,7 +217,7 @@ def _fit(args: Any) -> None:
             model.feature_names_in_ = np.array(table.names, dtype=object)
         with ExitStack() as files:
             if args.plot is not None:
-                _plot(found, table.values, files.enter_context(whole_file(args.plot)))
+                _plot(found, X, files.enter_context(whole_file(args.plot)))
             if args.out is not None:
                 model.save(args.out)
     _print_result(found)
@@ -232,11 +233,11 @@ def _picture_endings() -> list[str]:
     return [f".{kind}" for kind in Figure().canvas.get_supported_filetypes()]
 
 
-def _search(args: Any, table: Table) -> SearchTable:
+def _search(args: Any, X: np.ndarray) -> SearchTable:
     from fastem.selection import search
 
     return search(
-        table.values,
+        X,
         args.components,
         args.covariance,
         args.criterion,
@@ -298,15 +299,17 @@ def _print_result(found: SearchTable) -> None:
 
 def _predict(args: Any) -> None:
     from fastem.data.arrays import as_rows
-    from fastem.data.files import column_names, read_table
+    from fastem.data.sources import open_source
     from fastem.data.writing import check_table, table_writer
     from fastem.persistence import load_mixture
 
     check_table(args.out)
     mixture, details = load_mixture(args.model)
     names = details.get("feature_names")
-    by_name = names is not None and column_names(args.file) is not None
-    X = as_rows(read_table(args.file, names if by_name else None).values, n_features=mixture.params.origin.shape[1])
+    table = open_source(args.file)
+    if names is not None and table.named:
+        table = open_source(args.file, columns=names)
+    X = as_rows(table.whole(), n_features=mixture.params.origin.shape[1])
     wanted = ("labels", "responsibilities") if args.proba else ("labels",)
     header = ["label", *(f"p{k}" for k in range(len(mixture.params.weights)) if args.proba)]
     with table_writer(args.out, header) as write:

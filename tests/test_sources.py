@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,8 +16,8 @@ N, D = 1000, 3
 NAMES = ["a", "b", "c"]
 
 
-@pytest.fixture
-def X(rng):
+@pytest.fixture(name="X")
+def some_rows(rng):
     return rng.normal(size=(N, D)).astype(np.float32)
 
 
@@ -38,7 +39,7 @@ def parquet_files(folder, X, n_files=3, row_group_size=100, **more):
     folder.mkdir(exist_ok=True)
     table = arrow_table(X, **more)
     edges = np.linspace(0, len(X), n_files + 1).astype(int)
-    for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(edges)):
         parquet.write_table(
             table.slice(start, stop - start), folder / f"{number}.parquet", row_group_size=row_group_size
         )
@@ -392,7 +393,7 @@ def test_a_full_disk_ends_the_cache_and_not_the_fit(tmp_path, X, monkeypatch):
     source = open_source(path, block_rows=128)
     for _ in range(2):
         assert np.array_equal(rows_of(source)[0], X)
-    with pytest.raises(OSError, match="cache of decoded rows cannot be written .* make room"):
+    with pytest.raises(OSError, match=r"cache of decoded rows cannot be written .* make room"):
         rows_of(open_source(path, cache="disk"))
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from fastem.data.files import TEXT_ENDINGS
+from fastem.data.sources.text import TEXT_ENDINGS
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastem import criteria
 from fastem.acceleration import ACCELERATIONS
 from fastem.data.arrays import as_weights, is_plain
+from fastem.data.blocks import Block
 from fastem.degeneracy import DegenerateComponentWarning, told
 from fastem.em import STOPPING_RULES
 from fastem.engines import ENGINES, choose_engine, pass_work
@@ -26,7 +27,6 @@ from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
 from fastem.mixture import Mixture
-from fastem.online.blocks import Block
 from fastem.online.learning import Learned, Learner, find_start
 from fastem.online.memory import StepSize
 from fastem.progress import ProgressLine

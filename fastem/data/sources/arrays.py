@@ -56,7 +56,7 @@ class ArrayReader(Reader):
 
     @property
     def whole(self) -> np.ndarray | None:
-        return self.X if self._is_whole else None
+        return self.X if self._is_whole and self.columns.weight is None else None
 
 
 def _map_below(X: np.ndarray) -> mmap.mmap | None:
@@ -118,6 +118,16 @@ class NpyReader(Reader):
                     else:
                         _read_into(file, state.path, offset + first * shape[1] * dtype.itemsize, X)
                     yield self._piece(state.path, part, first, X)
+
+    @property
+    def whole(self) -> np.ndarray | None:
+        """A map of the file, where one holds the very rows."""
+        if len(self.files) > 1 or not self._is_whole or self.columns.weight is not None:
+            return None
+        shape, dtype, is_fortran, offset = self._headers[0]
+        if dtype != self.dtype:
+            return None
+        return np.memmap(self.files[0].path, dtype, "r", offset, shape, "F" if is_fortran else "C")
 
     def _piece(self, path: Path, part: int, first: int, X: np.ndarray) -> Piece:
         weight = None if self.columns.weight is None else X[:, self.columns.weight].astype(np.float64)

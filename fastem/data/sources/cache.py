@@ -9,6 +9,7 @@ import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
+from threading import Lock
 from typing import IO, Any
 
 import numpy as np
@@ -30,17 +31,16 @@ class Cache(ABC):
         self._keep(block)
         self.ends.append(block.end)
 
+    def _number(self, start: Position) -> int:
+        """The block that begins at a position."""
+        return 0 if start == BEGIN else self.ends.index(start) + 1
+
+    @abstractmethod
     def blocks(self, start: Position = BEGIN) -> Generator[Block, None, None]:
         """The blocks from a position on, at which one of them begins."""
-        first = 0 if start == BEGIN else self.ends.index(start) + 1
-        for number in range(first, len(self.ends)):
-            yield self._get(number)
 
     @abstractmethod
     def _keep(self, block: Block) -> None: ...
-
-    @abstractmethod
-    def _get(self, number: int) -> Block: ...
 
     def close(self) -> None:
         return
@@ -54,8 +54,8 @@ class MemoryCache(Cache):
     def _keep(self, block: Block) -> None:
         self._kept.append(block.copy())
 
-    def _get(self, number: int) -> Block:
-        return self._kept[number]
+    def blocks(self, start: Position = BEGIN) -> Generator[Block, None, None]:
+        yield from self._kept[self._number(start) :]
 
 
 class DiskCache(Cache):
@@ -76,15 +76,15 @@ class DiskCache(Cache):
         # Of each block: offset, number of rows, whether columns are contiguous, whether there are weights.
         self._index: list[tuple[int, int, bool, bool]] = []
         self._end = 0
-        self._ring: Ring | None = None
+        # Of the file's position: passes may run side by side.
+        self._lock = Lock()
 
     def _keep(self, block: Block) -> None:
-        by_columns = not block.X.flags.c_contiguous
-        lines = block.X.T if by_columns else [block.X]
         offset = self._end
-        for line in [*lines, *(() if block.weight is None else (block.weight,))]:
-            self._write(bytes_of(np.ascontiguousarray(line)))
-        self._index.append((offset, len(block), by_columns, block.weight is not None))
+        with self._lock:
+            for line in _lines(block):
+                self._write(bytes_of(np.ascontiguousarray(line)))
+        self._index.append((offset, len(block), not block.X.flags.c_contiguous, block.weight is not None))
 
     def _write(self, data: memoryview) -> None:
         self._file.seek(self._end)
@@ -94,26 +94,31 @@ class DiskCache(Cache):
             data = data[written:]
 
     def blocks(self, start: Position = BEGIN) -> Generator[Block, None, None]:
-        rows = max((n for _, n, _, _ in self._index), default=0)
-        self._ring = Ring(rows, *self._shape)
-        return super().blocks(start)
+        ring = Ring(max((n for _, n, _, _ in self._index), default=0), *self._shape)
+        for number in range(self._number(start), len(self._index)):
+            offset, n_rows, by_columns, weighted = self._index[number]
+            block = ring.next(n_rows, "F" if by_columns else "C", weighted)
+            with self._lock:
+                self._file.seek(offset)
+                for line in _lines(block):
+                    self._read(bytes_of(line))
+            yield Block(block.X, block.weight, self.ends[number])
 
-    def _get(self, number: int) -> Block:
-        assert self._ring is not None
-        offset, n_rows, by_columns, weighted = self._index[number]
-        block = self._ring.next(n_rows, "F" if by_columns else "C", weighted)
-        self._file.seek(offset)
-        for line in [*(block.X.T if by_columns else [block.X]), *(() if block.weight is None else (block.weight,))]:
-            left = bytes_of(line)
-            while left:
-                n_read = self._file.readinto(left)  # type: ignore[attr-defined]
-                if not n_read:
-                    raise OSError(errno.EIO, "the cache on disk was cut short", self.folder)
-                left = left[n_read:]
-        return Block(block.X, block.weight, self.ends[number])
+    def _read(self, left: memoryview) -> None:
+        while left:
+            n_read = self._file.readinto(left)  # type: ignore[attr-defined]
+            if not n_read:
+                raise OSError(errno.EIO, "the cache on disk was cut short", self.folder)
+            left = left[n_read:]
 
     def close(self) -> None:
         self._file.close()
+
+
+def _lines(block: Block) -> list[np.ndarray]:
+    """Contiguous parts of a block, in the order in which they are written."""
+    X = [block.X] if block.X.flags.c_contiguous else list(block.X.T)
+    return X if block.weight is None else [*X, block.weight]
 
 
 def has_room(n_bytes: float, folder: str | None = None) -> bool:

@@ -80,6 +80,8 @@ def open_source(
     source = Source(reader, missing, block_rows, cache)
     if isinstance(reader, ArrayReader):
         source.array, source.weight = reader.whole, reader.sample_weight
+    elif isinstance(reader, NpyReader):
+        source.array = reader.whole
     return source
 
 

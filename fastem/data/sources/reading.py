@@ -14,6 +14,9 @@ import numpy as np
 
 from fastem.data.blocks import BEGIN, Position
 
+#: What is said of NaN.
+MISSING = "is missing (NaN or null)"
+
 
 @dataclass(frozen=True, eq=False)
 class Piece:

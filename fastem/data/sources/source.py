@@ -11,7 +11,7 @@ from fastem.data.arrays import all_finite
 from fastem.data.blocks import BEGIN, Block, Position
 from fastem.data.sources.ahead import read_ahead
 from fastem.data.sources.cache import Cache, DiskCache, Keeping, MemoryCache, has_room
-from fastem.data.sources.reading import Piece, Reader
+from fastem.data.sources.reading import MISSING, Piece, Reader
 from fastem.data.sources.rings import Ring
 
 Missing = Literal["raise", "drop"]
@@ -114,7 +114,8 @@ class Source:
             since it was opened. The message names the place.
         """
         if self._cache is not None:
-            yield from read_ahead(self._cache.blocks(start))
+            kept = self._cache.blocks(start)
+            yield from kept if isinstance(self._cache, MemoryCache) else read_ahead(kept)
             return
         if self._reader.in_memory:
             yield from self._checked(start)
@@ -139,6 +140,24 @@ class Source:
     @property
     def _is_weighted(self) -> bool:
         return self._reader.columns.weight is not None
+
+    def whole(self) -> np.ndarray:
+        """All rows as one array, which takes the memory for it; a file of ``numpy.save`` is mapped."""
+        if self.array is not None:
+            return self.array
+        if self.n_samples is None or self._missing == "drop":
+            return np.concatenate([block.copy().X for block in self.blocks()])
+        X = np.empty((self.n_samples, self.n_features), self.dtype, order="F")
+        start = 0
+        for block in self.blocks():
+            X[start : start + len(block)] = block.X
+            start += len(block)
+        return X
+
+    @property
+    def reuses_memory(self) -> bool:
+        """Whether a block's memory is that of a later one."""
+        return not self._reader.in_memory
 
     # Pieces to blocks.
 
@@ -242,10 +261,10 @@ class Source:
         if column is None:
             names = self._reader.columns
             name = "sample_weight" if names.weight is None else names.weight_name
-            what = "is missing" if np.isnan(value) else f"holds {value}, but weights are finite and not negative"
+            what = MISSING if np.isnan(value) else f"holds {value}, but weights are finite and not negative"
         else:
             name = self.names[column]
-            what = "is missing" if np.isnan(value) else f"holds {value}, which is not a finite number"
+            what = MISSING if np.isnan(value) else f"holds {value}, which is not a finite number"
         return self._reader.fault(piece, row, name, what)
 
 

@@ -31,14 +31,12 @@ class BlocksReader(Reader):
         # A list's blocks are in memory; what a generator takes to make one, nobody knows.
         self.in_memory = isinstance(given, (list, tuple))
         self.decodes = callable(given)
-        self._seen: list[Any] = []
         rest = self._items()
         first = next(rest, None)
         if first is None:
             raise ValueError(f"there are no rows: {self.where} is empty, or was read before")
-        if not self.again:
-            self._seen = [first]
-            self._given = rest
+        # The first pass begins with what was looked at.
+        self._opened: Iterator[Any] | None = chain([first], rest)
         piece = self._piece(0, first)
         assert piece.X is not None
         n_columns = piece.X.shape[1]
@@ -55,9 +53,8 @@ class BlocksReader(Reader):
         return iter(self._given() if callable(self._given) else self._given)
 
     def pieces(self, start: Position = BEGIN, n_rows: int = 2**16) -> Iterator[Piece]:
-        seen, self._seen = self._seen, []
-        items = enumerate(chain(seen, self._items()))
-        for number, item in islice(items, start[0], None):
+        items, self._opened = self._opened or self._items(), None
+        for number, item in islice(enumerate(items), start[0], None):
             piece = self._piece(number, item)
             assert piece.X is not None
             if piece.X.shape[1] != self._n_columns:

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 
 from fastem.data.blocks import BEGIN, Position
-from fastem.data.sources.reading import Columns, FileState, Piece, Reader, generic_names
+from fastem.data.sources.reading import MISSING, Columns, FileState, Piece, Reader, generic_names
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 
@@ -127,7 +127,7 @@ class TextReader(Reader):
         """Names the line, not the row: lines are what an editor counts."""
         path, layout = self.files[piece.part].path, self.layouts[piece.part]
         try:
-            for _ in self._lines(path, layout, 2**16, are_wanted=what == "is missing"):
+            for _ in self._lines(path, layout, 2**16, are_wanted=what == MISSING):
                 pass
         except ValueError as error:
             return error
