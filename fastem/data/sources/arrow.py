@@ -100,7 +100,7 @@ class ArrowReader(Reader):
                 n_samples += fragment.count_rows()
         self.dtype = np.dtype(np.float32 if single else np.float64)
         self.n_samples = n_samples if self._filter is None else None
-        self.in_memory = False
+        self.files = [state for state in self._states if state is not None]
         self.decodes = any(self._paths)
 
     def _place(self, number: int) -> str:

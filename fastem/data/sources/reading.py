@@ -136,6 +136,8 @@ class Reader(ABC):
         float32 or float64.
     n_samples : int or None
         None where it is not known before the rows are read.
+    files : list of FileState
+        What is read, where it is files.
     again : bool
         Whether the rows can be read more than once.
     in_memory : bool
@@ -148,6 +150,7 @@ class Reader(ABC):
     columns: Columns
     dtype: np.dtype[Any]
     n_samples: int | None = None
+    files: Sequence[FileState] = ()
     again: bool = True
     in_memory: bool = False
     decodes: bool = False

@@ -132,14 +132,10 @@ class Source:
             return None
         if kind == "memory":
             return Keeping(MemoryCache(), is_asked_for=True)
-        size = (self.n_samples or 0) * (self.n_features * self.dtype.itemsize + 8 * self._is_weighted)
+        size = (self.n_samples or 0) * (self.n_features * self.dtype.itemsize + 8 * self._has_weight_column)
         if kind == "auto" and not has_room(size):
             return None
         return Keeping(DiskCache(self.n_features, self.dtype), is_asked_for=kind == "disk")
-
-    @property
-    def _is_weighted(self) -> bool:
-        return self._reader.columns.weight is not None
 
     def whole(self) -> np.ndarray:
         """All rows as one array, which takes the memory for it; a file of ``numpy.save`` is mapped."""
@@ -158,6 +154,22 @@ class Source:
     def reuses_memory(self) -> bool:
         """Whether a block's memory is that of a later one."""
         return not self._reader.in_memory
+
+    def facts(self) -> dict[str, Any]:
+        """What tells whether another source has the same blocks, as far as can be told without reading them."""
+        stated = {
+            "features": self.names,
+            "weight column": self._reader.columns.weight_name,
+            "float type": self.dtype.name,
+            "block rows": self.block_rows,
+            "missing values": self._missing,
+            "file names": [str(state.path) for state in self._reader.files],
+        }
+        return {**stated, **{f"file {s.path}": [s.size, s.modified] for s in self._reader.files}}
+
+    @property
+    def _has_weight_column(self) -> bool:
+        return self._reader.columns.weight is not None
 
     # Pieces to blocks.
 
@@ -179,7 +191,7 @@ class Source:
                 else:
                     if block is None:
                         ring = ring or Ring(self.block_rows, self.n_features, self.dtype)
-                        block, filled = ring.next(self.block_rows, "F", self._is_weighted), 0
+                        block, filled = ring.next(self.block_rows, "F", self._has_weight_column), 0
                     n = min(self.block_rows - filled, len(piece) - done)
                     taken = self._fill(block, filled, piece, done, n)
                     dropped += n - taken
