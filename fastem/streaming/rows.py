@@ -78,6 +78,8 @@ class SourceRows(Rows):
         """What the first pass found out; a family says in it whether it has a density for the values."""
         if self._survey is None and self._journal is not None:
             self._survey = self._journal.survey()
+            if self._survey is not None:
+                self.source.n_dropped = self._survey.n_dropped
         if self._survey is None:
             self._survey = self._surveyed(family)
             if self._journal is not None:

@@ -19,12 +19,12 @@ _STREAM_BYTES = 2**20
 _BATCH_ROWS = 2**16
 
 
-def need_pyarrow(what: str) -> Any:
+def need_pyarrow(what: str, deed: str = "reading") -> Any:
     """pyarrow, or an ImportError that says what to install."""
     try:
         import pyarrow
     except ImportError as error:
-        raise ImportError(f"reading {what} needs pyarrow: pip install 'fastem[parquet]'") from error
+        raise ImportError(f"{deed} {what} needs pyarrow: pip install 'fastem[parquet]'") from error
     return pyarrow
 
 

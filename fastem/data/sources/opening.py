@@ -80,12 +80,7 @@ def open_source(
     if isinstance(data, Source):
         return data
     reader = _reader(data, columns, weight_column, sample_weight, filter)
-    source = Source(reader, missing, block_rows, cache)
-    if isinstance(reader, ArrayReader):
-        source.array, source.weight = reader.whole, reader.sample_weight
-    elif isinstance(reader, NpyReader):
-        source.array = reader.whole
-    return source
+    return Source(reader, missing, block_rows, cache)
 
 
 def is_streamed(data: Any) -> bool:

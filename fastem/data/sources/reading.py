@@ -138,6 +138,8 @@ class Reader(ABC):
         None where it is not known before the rows are read.
     files : list of FileState
         What is read, where it is files.
+    sample_weight : ndarray or None
+        Weights that were given with an array.
     again : bool
         Whether the rows can be read more than once.
     in_memory : bool
@@ -151,9 +153,15 @@ class Reader(ABC):
     dtype: np.dtype[Any]
     n_samples: int | None = None
     files: Sequence[FileState] = ()
+    sample_weight: np.ndarray | None = None
     again: bool = True
     in_memory: bool = False
     decodes: bool = False
+
+    @property
+    def whole(self) -> np.ndarray | None:
+        """All rows, where they are one array in memory or a memory map."""
+        return None
 
     @abstractmethod
     def pieces(self, start: Position = BEGIN, n_rows: int = 2**16) -> Iterator[Piece]:

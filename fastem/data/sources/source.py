@@ -48,14 +48,7 @@ class Source:
         Rows with missing values that the last whole pass dropped.
     again : bool
         Whether the rows can be read more than once.
-    array : ndarray or None
-        All rows, where they are one array in memory or a memory map.
-    weight : ndarray or None
-        Its weights.
     """
-
-    array: np.ndarray | None = None
-    weight: np.ndarray | None = None
 
     def __init__(
         self,
@@ -149,6 +142,23 @@ class Source:
             X[start : start + len(block)] = block.X
             start += len(block)
         return X
+
+    @property
+    def size(self) -> int:
+        """Bytes of all rows; of files whose rows were not counted yet, the files' own."""
+        if self.n_samples is None:
+            return sum(state.size for state in self._reader.files)
+        return self.n_samples * self.n_features * self.dtype.itemsize
+
+    @property
+    def array(self) -> np.ndarray | None:
+        """All rows, where they are one array in memory or a file of ``numpy.save``, which is mapped."""
+        return self._reader.whole
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """Weights of the rows of ``array``."""
+        return self._reader.sample_weight
 
     @property
     def reuses_memory(self) -> bool:
