@@ -154,10 +154,13 @@ def test_columns_and_weights_are_found_by_name(tmp_path, rng, X):
     assert np.array_equal(weight, w)
     source = open_source(path, weight_column="w")
     assert (source.names, source.left_out) == (NAMES, ["t"])
-    for data in (np.column_stack([X, w]), [np.column_stack([X, w])]):
-        found, weight, _ = rows_of(open_source(data, columns=[2, 0], weight_column=3))
-        assert np.array_equal(found, X[:, [2, 0]].astype(float))
-        assert np.array_equal(weight, w)
+    both = np.column_stack([X, w])
+    np.save(tmp_path / "both.npy", both)
+    for data in (both, [both], tmp_path / "both.npy"):
+        for columns in ([2, 0], [0, 1, 2], None):
+            found, weight, _ = rows_of(open_source(data, columns=columns, weight_column=3))
+            assert np.array_equal(found, X[:, columns or [0, 1, 2]].astype(float))
+            assert np.array_equal(weight, w)
 
 
 def test_weights_come_with_arrays_and_blocks(rng, X):

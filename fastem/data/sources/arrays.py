@@ -35,7 +35,7 @@ class ArrayReader(Reader):
             "X", generic_names(n_columns), range(n_columns), columns, weight_column, named=False
         )
         self.X = X
-        self._is_whole = self.columns.all_indices == list(range(n_columns))
+        self._is_whole = self.columns.indices == list(range(n_columns))
         self.dtype = X.dtype
         self.n_samples = len(X)
         self.sample_weight = as_weights(sample_weight, len(X))
@@ -56,7 +56,7 @@ class ArrayReader(Reader):
 
     @property
     def whole(self) -> np.ndarray | None:
-        return self.X if self._is_whole and self.columns.weight is None else None
+        return self.X if self._is_whole else None
 
 
 def _map_below(X: np.ndarray) -> mmap.mmap | None:
@@ -97,7 +97,7 @@ class NpyReader(Reader):
         self.columns = Columns.choose(
             self.where, generic_names(shape[1]), range(shape[1]), columns, weight_column, named=False
         )
-        self._is_whole = self.columns.all_indices == list(range(shape[1]))
+        self._is_whole = self.columns.indices == list(range(shape[1]))
         self.dtype = real_type([dtype])
         self.n_samples = sum(header[0][0] for header in self._headers)
 
@@ -122,7 +122,7 @@ class NpyReader(Reader):
     @property
     def whole(self) -> np.ndarray | None:
         """A map of the file, where one holds the very rows."""
-        if len(self.files) > 1 or not self._is_whole or self.columns.weight is not None:
+        if len(self.files) > 1 or not self._is_whole:
             return None
         shape, dtype, is_fortran, offset = self._headers[0]
         if dtype != self.dtype:
@@ -131,7 +131,7 @@ class NpyReader(Reader):
 
     def _piece(self, path: Path, part: int, first: int, X: np.ndarray) -> Piece:
         weight = None if self.columns.weight is None else X[:, self.columns.weight].astype(np.float64)
-        if not self._is_whole or weight is not None:
+        if not self._is_whole:
             X = X[:, self.columns.indices]
         return Piece(str(path), part, first, X.astype(self.dtype, copy=False), weight=weight)
 
@@ -209,7 +209,7 @@ class SlicedReader(Reader):
         self.n_samples = tables[0].shape[0]
         if self.n_samples == 0:
             raise ValueError(f"{where} has no rows")
-        self._is_whole = self.columns.all_indices == list(range(n_columns))
+        self._is_whole = self.columns.indices == list(range(n_columns))
 
     def pieces(self, start: Position = BEGIN, n_rows: int = 2**16) -> Iterator[Piece]:
         assert self.n_samples is not None
@@ -228,7 +228,7 @@ class SlicedReader(Reader):
             if X.ndim == 1:
                 X = X[:, None]
             weight = None if self.columns.weight is None else X[:, self.columns.weight].astype(np.float64)
-            if not self._is_whole or weight is not None:
+            if not self._is_whole:
                 X = X[:, self.columns.indices]
             yield Piece(self.where, 0, first, X.astype(self.dtype, copy=False), weight=weight)
 

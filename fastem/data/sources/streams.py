@@ -43,7 +43,7 @@ class BlocksReader(Reader):
         self.columns = Columns.choose(
             self.where, generic_names(n_columns), range(n_columns), columns, weight_column, named=False
         )
-        self._is_whole = self.columns.all_indices == list(range(n_columns)) and self.columns.weight is None
+        self._is_whole = self.columns.indices == list(range(n_columns))
         self.dtype = piece.X.dtype
         self._n_columns = n_columns
         if self.in_memory:
