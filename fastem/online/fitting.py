@@ -185,7 +185,7 @@ def fit_online(
     )
     held_out = None if watch is None else watch.ended()
     return OnlineResult(
-        scaled_to_rows(family, source.stats),
+        scaled_to_rows(family, e_steps.stats),
         run.params,
         run,
         (run.lower_bound,),

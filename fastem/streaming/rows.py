@@ -17,7 +17,7 @@ from fastem.restarts import PANELS, RESTARTS
 from fastem.sampling import Reservoir, as_random_state
 from fastem.stats import Moments, Stats
 from fastem.streaming.checkpoints import Checkpoint, Journal
-from fastem.streaming.survey import Survey
+from fastem.streaming.survey import Survey, VarianceSums
 
 #: Called after each block with the rows of the pass so far, and of all (None where it is not known yet).
 OnBlock = Callable[[int, "int | None"], object]
@@ -26,7 +26,8 @@ OnBlock = Callable[[int, "int | None"], object]
 class SourceRows(Rows):
     """Rows of a source.
 
-    The first pass counts and checks them, fills the source's cache and keeps a sample; it is made when it is needed.
+    The first pass counts and checks them, measures their variances, fills the source's cache and keeps a sample; it is
+    made when it is needed.
 
     Parameters
     ----------
@@ -83,6 +84,7 @@ class SourceRows(Rows):
         if self._survey is None:
             self._survey = self._surveyed(family)
             if self._journal is not None:
+                self._journal.add_moments("diag", self._moments["diag"])
                 self._journal.add_survey(self._survey)
         return self._survey
 
@@ -91,12 +93,14 @@ class SourceRows(Rows):
         n_samples = n_weighted = 0
         weight = 0.0
         are_weighted = False
+        sums = VarianceSums()
         for block in self.source.blocks():
             if family is not None:
                 try:
                     family.check_data(block.X)
                 except ValueError as error:
                     raise ValueError(f"{self.source.where}, after row {n_samples} of those read: {error}") from error
+            sums.add(block)
             n_samples += len(block)
             weight += total_weight(len(block), block.weight)
             if block.weight is None:
@@ -110,6 +114,7 @@ class SourceRows(Rows):
             self._tell(n_samples)
         if n_weighted == 0:
             raise ValueError(f"no row of {self.source.where} has a positive weight")
+        self._moments["diag"] = sums.stats
         sample = ArrayRows(reservoir.rows, reservoir.weight if are_weighted else None)
         return Survey(n_samples, self.source.n_dropped, n_weighted, weight, sample)
 

@@ -77,7 +77,7 @@ class Source:
         self._missing = missing
         self._cache_kind = cache
         self._cache: Cache | None = None
-        # Arrays that stay where they are need one look.
+        # Rows that stay what they are need one look.
         self._is_known_good = False
 
     def __iter__(self) -> Iterator[Block]:
@@ -220,7 +220,7 @@ class Source:
                 raise ValueError(f"{self.where} has {rows}")
             self.n_dropped = dropped
             self.n_samples = n_rows + dropped
-            self._is_known_good = self._reader.in_memory
+            self._is_known_good = dropped == 0 and (self._reader.in_memory or bool(self._reader.files))
 
     def _cut(self, piece: Piece, start: int, n: int) -> Block:
         """Rows of a piece that is an array, in place where none is dropped."""
@@ -229,9 +229,7 @@ class Source:
         X = piece.X[rows]
         weight = None if piece.weight is None else piece.weight[rows]
         end = (piece.part, piece.first + start + n)
-        if self._is_known_good and not (self._missing == "drop" and self.n_dropped):
-            return Block(X, weight, end)
-        if all_finite(X) and (weight is None or _are_weights(weight)):
+        if self._is_known_good or (all_finite(X) and (weight is None or _are_weights(weight))):
             return Block(X, weight, end)
         there = ~np.isnan(X).any(axis=1)
         if weight is not None:
@@ -259,8 +257,8 @@ class Source:
         for target, column in zip(targets, piece.columns, strict=True):
             with np.errstate(over="ignore"):
                 target[...] = column[start : start + n]
-                is_good = is_good and all_finite(target)
-        if block.weight is not None and is_good:
+                is_good = is_good and (self._is_known_good or all_finite(target))
+        if block.weight is not None and is_good and not self._is_known_good:
             is_good = _are_weights(targets[-1])
         if is_good:
             return n
