@@ -23,6 +23,7 @@ from fastem.passes import ArrayRows, Rows, Runner
 from fastem.restarts import PANELS, RESTARTS, Heat, Outcome, best_run, race
 from fastem.runs import Loop, Runs
 from fastem.sampling import borrowed_random_state
+from fastem.scaling import ScaledRows, Scaling
 from fastem.split_merge import Mover
 from fastem.streaming import Checkpoint, OnBlock, open_rows
 
@@ -75,6 +76,7 @@ def fit(
     split_merge: int = 0,
     strict: bool = False,
     checkpoint: Checkpoint | None = None,
+    standardize: bool = False,
 ) -> FitResult:
     """Fit a mixture by expectation-maximization.
 
@@ -132,6 +134,10 @@ def fit(
     checkpoint : fastem.Checkpoint, optional
         File from which the fit goes on after any end, with the same bits; the rows are then read block by block,
         whatever they are. Callbacks are told again of the passes before.
+    standardize : bool
+        Whether to fit features of mean 0 and variance 1: starts, ``reg_covar`` and structures are then those of these
+        units, and the result is in those of the data (:mod:`fastem.scaling`). For Gaussian components that are no
+        spheres.
 
     Returns
     -------
@@ -171,6 +177,14 @@ def fit(
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     work = pass_work(rows.shape, n_components, family.moments) * max_iter * n_starts
     runner = Runner(choose_engine(engine, work), n_threads)
+    scaling = None
+    if standardize:
+        scaling = Scaling.of(family, rows.moments("diag", runner))
+        rows, amend = ScaledRows(rows, scaling), scaling.amending(amend)
+        callbacks = [scaling.told(callback) for callback in callbacks]
+        previous += scaling.log_volume
+        if not isinstance(start, str):
+            start = [scaling.from_data(params) for params in ([start] if isinstance(start, Params) else start)]
     family = rows.scaled(family, n_components, runner)
     loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
     runs = Runs(family, n_components, runner, loop)
@@ -194,6 +208,10 @@ def fit(
         raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
     reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
     methods = tuple(each.method for each in starts)
+    if scaling is not None:
+        best = scaling.run_to_data(best)
+        family = family.in_units(scaling.scale)
+        reached = tuple(value - scaling.log_volume for value in reached)
     return FitResult(family, best.params, best, reached, runner.engine.name, methods, diagnostics)
 
 

@@ -175,6 +175,7 @@ class StreamProgress:
         self._changes: list[float] = []
         self._share = 0.0
         self._rows = 0
+        self._is_first = True
         self._pass_seconds = 0.0
         self._pass_began = self._said = time.monotonic()
         self._bar: Any = None
@@ -198,14 +199,14 @@ class StreamProgress:
     def on_block(self, n_rows: int, n_samples: int | None) -> None:
         """A block was read: so many rows of this pass are done."""
         if n_rows <= self._rows:
-            self._pass_began = time.monotonic()
+            self._pass_began, self._is_first = time.monotonic(), False
         self._rows = n_rows
         self._share = min(1.0, n_rows / n_samples) if n_samples else 0.0
         self._show()
 
     def __call__(self, iteration: Iteration) -> None:
         if iteration.start != self._start:
-            self._start, self._changes = iteration.start, []
+            self._start, self._changes, self._is_first = iteration.start, [], False
         self._changes.append(iteration.change or math.nan)
         self._pass_seconds = time.monotonic() - self._pass_began
         self._share, self._rows = 0.0, 0
@@ -221,7 +222,7 @@ class StreamProgress:
         """What is shown: the pass, its share, the speed and the time that is left."""
         passed = time.monotonic() - self._pass_began
         done = len(self._changes)
-        name = f"iteration {done + 1}" if self._start >= 0 else "first pass"
+        name = "first pass" if self._is_first else f"iteration {done + 1}"
         line = f"{self.title}, {name}, {100 * self._share:.0f}%"
         if self._rows and passed > 0:
             line += f", {self._rows / passed / 1e6:.3g}M rows/s"

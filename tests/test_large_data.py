@@ -261,6 +261,7 @@ def test_progress_says_the_pass_the_speed_and_the_end(monkeypatch):
     clock[0] = 8.0
     progress.on_block(4_000_000, 4_000_000)
     progress.on_block(1_000_000, 4_000_000)
+    assert progress.line() == "full, 2 components, iteration 1, 25%"
     clock[0] = 16.0
     progress.on_block(4_000_000, 4_000_000)
     progress(Iteration(0, 1, None, np.ones(2), -1.0, np.inf, 8.0))

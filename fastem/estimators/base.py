@@ -311,6 +311,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 split_merge=self.split_merge,
                 strict=self.strict,
                 checkpoint=checkpoint,
+                standardize=getattr(self, "standardize", False),
             )
         self._set_result(result, X.dtype)
         self.n_dropped_ = X.n_dropped if isinstance(X, Source) else 0

@@ -172,7 +172,7 @@ class Journal:
         ValueError
             If the checkpoint is of something else.
         """
-        stated = json.loads(json.dumps(facts))
+        stated = json.loads(_as_json(facts))
         found = self._get("fit")
         if found is None:
             self._add("fit", facts=np.array(json.dumps(stated)), seed=np.array(seed))
@@ -213,7 +213,7 @@ class Journal:
 
     def key_of(self, family: Family[Any], params: Params) -> str:
         """Name of a pass: what a family and its parameters are, and nothing else, decides on its statistics."""
-        digest = hashlib.blake2b(json.dumps([family.name, family.settings()], sort_keys=True).encode(), digest_size=16)
+        digest = hashlib.blake2b(_as_json([family.name, family.settings()]).encode(), digest_size=16)
         for each in fields(params):
             digest.update(np.ascontiguousarray(getattr(params, each.name)).tobytes())
         return digest.hexdigest()
@@ -269,6 +269,10 @@ def _as_stats(found: dict[str, np.ndarray]) -> Stats:
     weight, log_likelihood = (float(value) for value in found["totals"])
     moments: Any = str(found["moments"])
     return Stats(weight, log_likelihood, found["origin"], found["S"], moments)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=lambda array: np.asarray(array).tolist())
 
 
 def _short(value: Any) -> str:
