@@ -150,11 +150,15 @@ def _ranked(found: Mapping[int, Outcome], worth: Worth) -> list[int]:
     """Numbers of the runs, best first; of those at the same likelihood the first."""
     keys = {i: (worth(i, run), run.lower_bound) for i, run in found.items() if isinstance(run, EMResult)}
     ranks: list[int] = []
+    leader = None
     for i in sorted(keys, key=lambda i: keys[i], reverse=True):
         # Where no likelihood counts, that which is there decides.
         which = 0 if np.isfinite(keys[i][0]) else 1
-        if not ranks or keys[ranks[-1]][which] - keys[i][which] > _SAME:
+        if leader is None or keys[leader][which] - keys[i][which] > _SAME:
             ranks.append(i)
+            leader = i
+        else:
+            ranks[-1] = min(ranks[-1], i)
     return ranks
 
 

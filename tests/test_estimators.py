@@ -85,8 +85,9 @@ def test_feature_names(make, X):
 def test_tables_of_other_kinds(make, X, convert):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = make(random_state=0).fit(convert(X))
-        np.testing.assert_array_equal(model.predict(convert(X)), make(random_state=0).fit(X).predict(X))
+        # By k-means: the last bits of float32 decide which of two starts for the same optimum wins a race.
+        model, plain = (make(random_state=0, init_params="kmeans").fit(rows) for rows in (convert(X), X))
+        np.testing.assert_array_equal(model.predict(convert(X)), plain.predict(X))
 
 
 def test_predictions_check_their_rows(make, X):

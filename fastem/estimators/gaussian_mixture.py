@@ -156,10 +156,10 @@ class GaussianMixture(BaseMixture):
     >>> X = np.array([[1, 2], [2, 4], [1, 0], [10, 2], [11, 4], [10, 0]])
     >>> model = GaussianMixture(n_components=2, random_state=0).fit(X)
     >>> model.means_.round(3)
-    array([[10.333,  2.   ],
-           [ 1.333,  2.   ]])
+    array([[ 1.333,  2.   ],
+           [10.333,  2.   ]])
     >>> model.predict([[0, 0], [12, 3]])
-    array([1, 0])
+    array([0, 1])
     """
 
     family_name = "gaussian"
