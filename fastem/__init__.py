@@ -20,6 +20,9 @@ _HOMES = {
     "OnlineResult": "fastem.online",
     "StepSize": "fastem.online",
     "coreset": "fastem.coresets",
+    "open_source": "fastem.data.sources",
+    "Source": "fastem.data.sources",
+    "Checkpoint": "fastem.streaming",
     "Gaussian": "fastem.families",
     "GaussianParams": "fastem.families",
     "NormalInverseWishart": "fastem.families",
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from fastem import plotting as plot
     from fastem.compilation import warmup
     from fastem.coresets import coreset
+    from fastem.data.sources import Source, open_source
     from fastem.degeneracy import DegenerateComponentWarning
     from fastem.em import Iteration
     from fastem.engines import available_engines, get_engine
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
     from fastem.online import OnlineResult, StepSize, fit_online
     from fastem.selection import GaussianMixtureSearch, bootstrap_lrt, bootstrap_parameters, search
     from fastem.stats import Stats
+    from fastem.streaming import Checkpoint
 
 
 def __getattr__(name: str) -> Any:

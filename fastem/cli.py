@@ -17,7 +17,7 @@ from fastem import __version__
 if TYPE_CHECKING:
     import numpy as np
 
-    from fastem.data.files import Table
+    from fastem.data.sources import Source
     from fastem.selection import SearchTable
 
 # The library's own lists, written out so that the help needs none of its imports.
@@ -34,6 +34,9 @@ ENGINES = ("auto", "numba", "cython", "numpy", "python")
 MODEL_ENDINGS = (".json", ".npz")
 
 _CHUNK_ROWS = 2**17
+# Share of the memory up to which rows are kept there.
+_MEMORY_SHARE = 0.25
+_PLOTTED_ROWS = 20_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,8 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(add)
     predict = add("predict", _predict, "write the likeliest component of each row of a table")
     predict.add_argument("model", help="model that fastem fit wrote")
-    predict.add_argument("file", metavar="FILE", help="table; its columns are found by name where both have names")
-    predict.add_argument("--out", metavar="LABELS.csv", default="-", help="where to write (default: standard output)")
+    predict.add_argument(
+        "file", nargs="+", metavar="FILE", help="table; its columns are found by name where both have names"
+    )
+    predict.add_argument("--out", metavar="LABELS.csv", default="-",
+                         help="where to write, also as .parquet (default: standard output)")  # fmt: skip
     predict.add_argument("--proba", action="store_true", help="add the probability of each component")
     sample = add("sample", _sample, "draw rows from a model")
     sample.add_argument("model", help="model that fastem fit wrote")
@@ -118,9 +124,10 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
         "fit",
         _fit,
         "fit Gaussian mixtures to a table and choose the best",
-        "The table is CSV (.csv, .tsv, .txt), NumPy (.npy) or Parquet (.parquet); every column of numbers is used.",
+        "The table is CSV (.csv, .tsv, .txt), NumPy (.npy), Parquet, Arrow, HDF5 or Zarr; every column of numbers is "
+        "used. Data that would fill a quarter of the memory, and more, are read block by block in every pass.",
     )
-    fit.add_argument("file", metavar="FILE", help="table of the data")
+    fit.add_argument("file", nargs="+", metavar="FILE", help="table of the data: files of one kind, folders, patterns")
     add_option = fit.add_argument
     add_option("--components", type=_counts, default="1:6", metavar="N", help="3, 1:6 or 1,2,5 (default: %(default)s)")
     add_option("--covariance", type=_one_of(COVARIANCES), default=",".join(SKLEARN_COVARIANCES), metavar="TYPES",
@@ -129,6 +136,14 @@ def _add_fit(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_option("--folds", type=_at_least(2), default=10, metavar="N",
                help="parts of the rows that criterion cv leaves out in turn (default: %(default)s)")  # fmt: skip
     add_option("--columns", type=_names, metavar="A,B", help="columns to use (default: all that hold numbers)")
+    add_option("--weights", metavar="COLUMN", help="column with the weights of the rows")
+    add_option("--missing", choices=("raise", "drop"), default="raise",
+               help="for missing values: an error, or their rows left out (default: %(default)s)")  # fmt: skip
+    add_option("--stream", action="store_true", help="read the data block by block, however small")
+    add_option("--cache", choices=("auto", "memory", "disk", "none"), default="auto",
+               help="where decoded rows are kept for later passes (default: %(default)s)")  # fmt: skip
+    add_option("--checkpoint", metavar="RUN.ckpt", help="file that the fit of one model goes on from after any end")
+    add_option("--resume", action="store_true", help="go on from the checkpoint, if there is one")
     add_option("--out", metavar="MODEL.json", help="write the chosen model, as .json or .npz")
     add_option("--plot", metavar="PLOT.png", help="draw the chosen model and the criterion (needs matplotlib)")
     add_option("--n-init", type=_at_least(1), default=5, metavar="N",
@@ -196,18 +211,32 @@ def _names(text: str) -> list[str]:
 
 
 def _fit(args: Any) -> None:
-    from fastem.data.files import read_table
+    from fastem.data.arrays import as_rows
+    from fastem.data.sources import open_source
     from fastem.data.writing import check_target, whole_file
 
     if args.out is not None:
         check_target(args.out, MODEL_ENDINGS, "a model")
     if args.plot is not None:
         check_target(args.plot, _picture_endings(), "a picture")
-    table = read_table(args.file, args.columns)
+    table = open_source(
+        args.file[0] if len(args.file) == 1 else args.file,
+        columns=args.columns,
+        weight_column=args.weights,
+        missing=args.missing,
+        cache=None if args.cache == "none" else args.cache,
+    )
     if table.left_out and not args.quiet:
         _note(f"left out, as not numbers: {', '.join(table.left_out)}")
+    streamed = args.stream or args.checkpoint is not None or args.weights is not None or _is_large(table)
     with _warnings_as_notes(args.quiet):
-        found = _search(args, table)
+        if streamed:
+            found = _search_streamed(args, table)
+        else:
+            X = as_rows(table.whole())
+            found = _search(args, X)
+        if table.n_dropped and not args.quiet:
+            _note(f"{table.n_dropped} rows with missing values were left out")
         model: Any = found.best.model
         if table.named:
             import numpy as np
@@ -216,7 +245,7 @@ def _fit(args: Any) -> None:
             model.feature_names_in_ = np.array(table.names, dtype=object)
         with ExitStack() as files:
             if args.plot is not None:
-                _plot(found, table.values, files.enter_context(whole_file(args.plot)))
+                _plot(found, _sample_of(table) if streamed else X, files.enter_context(whole_file(args.plot)))
             if args.out is not None:
                 model.save(args.out)
     _print_result(found)
@@ -232,11 +261,11 @@ def _picture_endings() -> list[str]:
     return [f".{kind}" for kind in Figure().canvas.get_supported_filetypes()]
 
 
-def _search(args: Any, table: Table) -> SearchTable:
+def _search(args: Any, X: np.ndarray) -> SearchTable:
     from fastem.selection import search
 
     return search(
-        table.values,
+        X,
         args.components,
         args.covariance,
         args.criterion,
@@ -253,6 +282,62 @@ def _search(args: Any, table: Table) -> SearchTable:
         stopping=args.stopping,
         verbose=not args.quiet,
     )
+
+
+def _is_large(table: Source) -> bool:
+    """Whether the rows would take so much memory that a fit had better read them again in every pass."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        memory = 2**33
+    return table.size > memory * _MEMORY_SHARE
+
+
+def _search_streamed(args: Any, table: Source) -> SearchTable:
+    from fastem.progress import StreamProgress
+    from fastem.selection.streamed import search_streamed
+
+    models = len(args.components) * len(args.covariance)
+    if args.checkpoint is not None and models > 1:
+        raise ValueError(
+            f"a checkpoint is of one model, but {models} were asked for; give one of each, as in --components 8 "
+            "--covariance full"
+        )
+
+    def following(n_components: int, covariance: str) -> StreamProgress:
+        title = f"{covariance}, {n_components} component{'s' * (n_components > 1)}"
+        return StreamProgress(title, args.max_iter, args.tol, shown=not args.quiet)
+
+    return search_streamed(
+        table,
+        args.components,
+        args.covariance,
+        args.criterion,
+        following,
+        {} if args.checkpoint is None else {"checkpoint": args.checkpoint, "resume": args.resume},
+        n_init=args.n_init,
+        init_params=args.init,
+        tol=args.tol,
+        max_iter=args.max_iter,
+        reg_covar=args.reg_covar,
+        random_state=args.seed,
+        engine=args.engine,
+        n_threads=args.threads,
+        accelerate=args.accelerate,
+        stopping=args.stopping,
+    )
+
+
+def _sample_of(table: Source) -> np.ndarray:
+    """Some rows, for a picture."""
+    import numpy as np
+
+    from fastem.sampling import Reservoir
+
+    reservoir = Reservoir(_PLOTTED_ROWS, np.random.RandomState(0))
+    for block in table.blocks():
+        reservoir.offer(block.X)
+    return reservoir.rows
 
 
 @contextmanager
@@ -297,22 +382,19 @@ def _print_result(found: SearchTable) -> None:
 
 
 def _predict(args: Any) -> None:
-    from fastem.data.arrays import as_rows
-    from fastem.data.files import column_names, read_table
-    from fastem.data.writing import check_table, table_writer
+    from fastem.data.sources import open_source
+    from fastem.data.writing import check_table
     from fastem.persistence import load_mixture
+    from fastem.streaming import write_posteriors
 
     check_table(args.out)
     mixture, details = load_mixture(args.model)
     names = details.get("feature_names")
-    by_name = names is not None and column_names(args.file) is not None
-    X = as_rows(read_table(args.file, names if by_name else None).values, n_features=mixture.params.origin.shape[1])
-    wanted = ("labels", "responsibilities") if args.proba else ("labels",)
-    header = ["label", *(f"p{k}" for k in range(len(mixture.params.weights)) if args.proba)]
-    with table_writer(args.out, header) as write:
-        for start in range(0, len(X), _CHUNK_ROWS):
-            found = mixture.posterior(X[start : start + _CHUNK_ROWS], *wanted)
-            write(_rows(found.labels[:, None], found.responsibilities if args.proba else None))
+    files = args.file[0] if len(args.file) == 1 else args.file
+    table = open_source(files, cache=None)
+    if names is not None and table.named:
+        table = open_source(files, columns=names, cache=None)
+    write_posteriors(args.out, mixture, table, proba=args.proba)
 
 
 def _sample(args: Any) -> None:
@@ -331,14 +413,7 @@ def _sample(args: Any) -> None:
     with table_writer(args.out, [*names, *(["label"] if args.labels else [])]) as write:
         for start in range(0, len(X), _CHUNK_ROWS):
             chunk = order[start : start + _CHUNK_ROWS]
-            write(_rows(X[chunk], labels[chunk, None] if args.labels else None))
-
-
-def _rows(left: np.ndarray, right: np.ndarray | None) -> list[list[Any]]:
-    """Rows of Python's numbers, which are written so that reading gives the same again."""
-    if right is None:
-        return left.tolist()
-    return [a + b for a, b in zip(left.tolist(), right.tolist(), strict=True)]
+            write([*X[chunk].T, *([labels[chunk]] if args.labels else [])])
 
 
 def _info(args: Any) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from fastem.data.arrays import as_rows, as_weights, is_plain, sample_rows
+from fastem.data.arrays import sample_rows
+from fastem.data.sources import Source, open_source
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.init.kmeans import SHARPNESS, Centres, Clusters, seed_rows
 from fastem.sampling import Draws, Reservoir, as_random_state
@@ -37,9 +38,9 @@ def coreset(
 
     Parameters
     ----------
-    rows : array-like of shape (n_samples, n_features), or iterable
+    rows : array-like of shape (n_samples, n_features), iterable, or what :func:`fastem.open_source` takes or returns
         An array, which is read once, or blocks of rows (each an array, or a pair ``(X, sample_weight)``) that can be
-        iterated twice.
+        iterated twice; or files, frames and other tables.
     size : int
         Rows of the coreset. They are drawn with replacement.
     n_components : int
@@ -68,28 +69,24 @@ def coreset(
         if not isinstance(value, Integral) or int(value) < 1:
             raise ValueError(f"{name} must be an integer of at least 1, but got {value!r}")
     rng = as_random_state(random_state)
-    if hasattr(rows, "__array__"):
-        X = rows if is_plain(rows) else as_rows(rows)
-        blocks: Iterable[Any] = [(X, as_weights(sample_weight, len(X)))]
-        sample, weight = sample_rows(X, blocks[0][1], _SEED_ROWS, rng)  # type: ignore[index]
-        weight = np.ones(len(sample)) if weight is None else weight
+    source = open_source(rows, sample_weight=sample_weight)
+    if source.array is not None:
+        sample, given = sample_rows(source.array, source.weight, _SEED_ROWS, rng)
+        weight = np.ones(len(sample)) if given is None else given
     else:
-        if sample_weight is not None:
-            raise ValueError("weights of blocks come with them, as pairs (X, sample_weight), and not in sample_weight")
-        if isinstance(rows, Iterator):
+        if not source.again:
             raise ValueError(
                 "a coreset reads blocks twice: give an array, a list of blocks, or an object whose __iter__ begins "
                 f"anew, but not a {type(rows).__name__}"
             )
-        blocks = rows
-        sample, weight = _uniform_sample(blocks, rng)
+        sample, weight = _uniform_sample(source, rng)
     runner = choose_engine(engine, pass_work((len(sample), sample.shape[1]), n_components, "first"))
     solution = _Sensitivities.of_sample(sample, weight, int(n_components), rng, runner, n_threads)
     draws = Draws(int(size), rng)
     # All of them, as long as they may be no more than a coreset has.
     few: list[tuple[np.ndarray, np.ndarray]] = []
     n_rows, total = 0, 0.0
-    for X, own in _pieces(blocks):
+    for X, own in _pieces(source):
         n_rows += len(X)
         few = [*few, (X.copy(), own)] if n_rows <= size else []
         total += float(own.sum())
@@ -158,26 +155,22 @@ class _Sensitivities:
         return labels, np.einsum("ij,ij->i", scaled, scaled)
 
 
-def _uniform_sample(blocks: Iterable[Any], rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+def _uniform_sample(source: Source, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
     """Uniform over the rows of positive weight."""
     reservoir = Reservoir(_SEED_ROWS, rng)
-    for X, weight in _pieces(blocks):
+    for X, weight in _pieces(source):
         there = weight > 0
         reservoir.offer(X[there], weight[there])
     if len(reservoir.rows) == 0:
-        raise ValueError("there are no rows: the iterable of blocks is empty")
+        raise ValueError("there are no rows of positive weight")
     return reservoir.rows, reservoir.weight
 
 
-def _pieces(blocks: Iterable[Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Checked rows and weights, a piece at a time."""
-    n_features = None
-    for item in blocks:
-        X, weight = item if isinstance(item, tuple) else (item, None)
-        X = as_rows(X, n_features)
-        n_features = X.shape[1]
-        weight = as_weights(weight, len(X))
-        step = max(1, _PIECE_VALUES // n_features)
-        for start in range(0, len(X), step):
+def _pieces(source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and weights, a piece at a time."""
+    step = max(1, _PIECE_VALUES // source.n_features)
+    for block in source.blocks():
+        for start in range(0, len(block), step):
             rows = slice(start, start + step)
-            yield X[rows], np.ones(len(X[rows])) if weight is None else weight[rows]
+            X = block.X[rows]
+            yield X, np.ones(len(X)) if block.weight is None else block.weight[rows]

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastem.acceleration import Acceleration, check_acceleration
 from fastem.data.arrays import as_rows, as_weights
+from fastem.data.sources import is_streamed
 from fastem.degeneracy import Diagnosis, told
 from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import choose_engine, pass_work
@@ -22,6 +23,8 @@ from fastem.passes import ArrayRows, Rows, Runner
 from fastem.restarts import PANELS, RESTARTS, Heat, Outcome, best_run, race
 from fastem.runs import Loop, Runs
 from fastem.sampling import borrowed_random_state
+from fastem.scaling import ScaledRows, Scaling
+from fastem.streaming import Checkpoint, OnBlock, open_rows
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,17 @@ def fit(
     stopping: Stopping = "change",
     split_merge: int = 0,
     strict: bool = False,
+    checkpoint: Checkpoint | None = None,
+    standardize: bool = False,
 ) -> FitResult:
     """Fit a mixture by expectation-maximization.
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features), or fastem.passes.Rows
-        Rows, float32 or float64 in any memory order, read where they lie; other types are converted to float64.
+    X : array-like of shape (n_samples, n_features), or what :func:`fastem.open_source` takes or returns
+        Rows, float32 or float64 in any memory order, read where they lie; other types are converted to float64. Files,
+        Arrow data, blocks and large memory maps are read block by block in each pass, and starts are found on a uniform
+        sample of the rows. Also a :class:`fastem.passes.Rows`.
     family : {"gaussian", "poisson"} or Family
         Distribution of the components; a :class:`~fastem.families.Family` carries settings, such as
         ``Gaussian("diag", reg_covar=0.0)``.
@@ -103,7 +110,8 @@ def fit(
     n_threads : int or None
         Threads of a pass; None for as many as this process may use. The result does not depend on it.
     callbacks : callable or sequence of callable
-        Each is called with an :class:`~fastem.em.Iteration`; a true return value stops the fit.
+        Each is called with an :class:`~fastem.em.Iteration`; a true return value stops the fit. A method ``on_block``
+        of a callback is told, after each block of a source, how many rows of the pass are done, and of how many.
     on_interrupt : {"raise", "keep"}
         Whether Ctrl-C raises, or ends the fit with the best parameters so far.
     previous : float
@@ -122,6 +130,13 @@ def fit(
         Whether a component that collapses, or that no row is left to, is an error. Otherwise a covariance that becomes
         singular is regularised more than asked for, starts that collapse are kept only if all do, and ``diagnostics``
         says what is wrong with the result.
+    checkpoint : fastem.Checkpoint, optional
+        File from which the fit goes on after any end, with the same bits; the rows are then read block by block,
+        whatever they are. Callbacks are told again of the passes before.
+    standardize : bool
+        Whether to fit features of mean 0 and variance 1: starts, ``reg_covar`` and structures are then those of these
+        units, and the result is in those of the data (:mod:`fastem.scaling`). For Gaussian components that are no
+        spheres.
 
     Returns
     -------
@@ -138,13 +153,20 @@ def fit(
     ----------
     Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
-    rows = X if isinstance(X, Rows) else _array_rows(X, sample_weight)
-    if rows is X and sample_weight is not None:
-        raise ValueError("sample_weight goes with an array; rows of another kind carry their weights themselves")
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
     family = as_family(family)
     _check_options(n_components, tol, max_iter, n_init, on_interrupt, stopping, split_merge)
     check_acceleration(accelerate, family)
+    rows: Rows
+    if isinstance(X, Rows):
+        if sample_weight is not None or checkpoint is not None:
+            raise ValueError("sample_weight and checkpoint go with data, and not with rows that bring their own")
+        rows = X
+    elif checkpoint is not None or is_streamed(X):
+        rows = open_rows(X, sample_weight, family, n_components, random_state, checkpoint, _told_of_blocks(callbacks))
+        random_state = rows.seed
+    else:
+        rows = _array_rows(X, sample_weight)
     rows.check(family)
     if rows.n_samples < n_components:
         raise ValueError(
@@ -154,6 +176,14 @@ def fit(
     n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
     work = pass_work(rows.shape, n_components, family.moments) * max_iter * n_starts
     runner = Runner(choose_engine(engine, work), n_threads)
+    scaling = None
+    if standardize:
+        scaling = Scaling.of(family, rows.moments("diag", runner))
+        rows, amend = ScaledRows(rows, scaling), scaling.amending(amend)
+        callbacks = [scaling.told(callback) for callback in callbacks]
+        previous += scaling.log_volume
+        if not isinstance(start, str):
+            start = [scaling.from_data(params) for params in ([start] if isinstance(start, Params) else start)]
     family = rows.scaled(family, n_components, runner)
     loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
     runs = Runs(family, n_components, runner, loop)
@@ -177,7 +207,22 @@ def fit(
         raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
     reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
     methods = tuple(each.method for each in starts)
+    if scaling is not None:
+        best = scaling.run_to_data(best)
+        family = family.in_units(scaling.scale)
+        reached = tuple(value - scaling.log_volume for value in reached)
     return FitResult(family, best.params, best, reached, runner.engine.name, methods, diagnostics)
+
+
+def _told_of_blocks(callbacks: Sequence[Any]) -> OnBlock | None:
+    """Tells the callbacks that have a method ``on_block``."""
+    told = [callback.on_block for callback in callbacks if hasattr(callback, "on_block")]
+
+    def tell(n_rows: int, n_samples: int | None) -> None:
+        for on_block in told:
+            on_block(n_rows, n_samples)
+
+    return tell if told else None
 
 
 def _array_rows(X: Any, sample_weight: Any) -> ArrayRows:

@@ -134,23 +134,28 @@ class ArrayRows(Rows):
         return runner.engine.group_rows(family, self.X, params, n_threads=runner.n_threads)
 
     def moments(self, kind: Moments, runner: Runner) -> Stats:
-        X, sample_weight = self.X, self.sample_weight
-        centre = rough_centre(X, sample_weight)
-        total: Stats | None = None
-        step = len(X) if X.dtype == np.float64 else max(1, 2**17 // X.shape[1])
-        for start in range(0, len(X), step):
-            rows = X[start : start + step].astype(np.float64, copy=False)
-            weight = None if sample_weight is None else sample_weight[start : start + step]
-            every = np.broadcast_to(np.ones(()), (len(rows), 1))
-            stats = runner.engine.accumulate_given(
-                kind, rows, every, centre[None], sample_weight=weight, n_threads=runner.n_threads
-            )
-            total = stats if total is None else total + stats
-        assert total is not None
-        return total
+        return moments_about(rough_centre(self.X, self.sample_weight), kind, self.X, self.sample_weight, runner)
 
     def sample(self, most: int, rng: np.random.RandomState) -> ArrayRows:
         return ArrayRows(*sample_rows(self.X, self.sample_weight, most, rng))
+
+
+def moments_about(
+    centre: np.ndarray, kind: Moments, X: np.ndarray, sample_weight: np.ndarray | None, runner: Runner
+) -> Stats:
+    """Moments of rows as one component about a point, in float64 whatever the rows are."""
+    total: Stats | None = None
+    step = len(X) if X.dtype == np.float64 else max(1, 2**17 // X.shape[1])
+    for start in range(0, len(X), step):
+        rows = X[start : start + step].astype(np.float64, copy=False)
+        weight = None if sample_weight is None else sample_weight[start : start + step]
+        every = np.broadcast_to(np.ones(()), (len(rows), 1))
+        stats = runner.engine.accumulate_given(
+            kind, rows, every, centre[None], sample_weight=weight, n_threads=runner.n_threads
+        )
+        total = stats if total is None else total + stats
+    assert total is not None
+    return total
 
 
 class Passes:

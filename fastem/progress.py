@@ -154,6 +154,92 @@ class ProgressLine:
         return f"{clock(left)} left"
 
 
+class StreamProgress:
+    """Context and callback of a fit that reads its rows in every pass: on stderr, a bar on a terminal, else lines.
+
+    Parameters
+    ----------
+    title : str
+        What is fitted.
+    max_iter, tol
+        The fit's, for the expected end.
+    shown : bool
+    """
+
+    def __init__(self, title: str, max_iter: int, tol: float, shown: bool = True) -> None:
+        self.title = title
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shown = shown
+        self._start = -1
+        self._changes: list[float] = []
+        self._share = 0.0
+        self._rows = 0
+        self._is_first = True
+        self._pass_seconds = 0.0
+        self._pass_began = self._said = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> StreamProgress:
+        if self.shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            columns = (BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self.line(), total=1.0)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def on_block(self, n_rows: int, n_samples: int | None) -> None:
+        """A block was read: so many rows of this pass are done."""
+        if n_rows <= self._rows:
+            self._pass_began, self._is_first = time.monotonic(), False
+        self._rows = n_rows
+        self._share = min(1.0, n_rows / n_samples) if n_samples else 0.0
+        self._show()
+
+    def __call__(self, iteration: Iteration) -> None:
+        if iteration.start != self._start:
+            self._start, self._changes, self._is_first = iteration.start, [], False
+        self._changes.append(iteration.change or math.nan)
+        self._pass_seconds = time.monotonic() - self._pass_began
+        self._share, self._rows = 0.0, 0
+        self._pass_began = time.monotonic()
+        self._show()
+
+    @property
+    def _expected(self) -> int:
+        """Passes of this run, as far as can be seen now."""
+        return max(len(self._changes) + 1, expected_iterations(self._changes, self.tol, self.max_iter))
+
+    def line(self) -> str:
+        """What is shown: the pass, its share, the speed and the time that is left."""
+        passed = time.monotonic() - self._pass_began
+        done = len(self._changes)
+        name = "first pass" if self._is_first else f"iteration {done + 1}"
+        line = f"{self.title}, {name}, {100 * self._share:.0f}%"
+        if self._rows and passed > 0:
+            line += f", {self._rows / passed / 1e6:.3g}M rows/s"
+        each = self._pass_seconds or (passed / self._share if self._share else 0.0)
+        if done and each:
+            line += f", {clock(each * (self._expected - done - self._share))} left"
+        return line
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            completed = (len(self._changes) + self._share) / self._expected
+            self._bar.update(self._task, description=self.line(), completed=completed)
+        elif self.shown and time.monotonic() - self._said >= _PLAIN_SECONDS:
+            self._said = time.monotonic()
+            print(f"fastem: {self.line()}", file=sys.stderr, flush=True)
+
+
 class GridProgress:
     """Context of the progress of many fits, on stderr: a bar on a terminal, now and then a line elsewhere.
 

@@ -15,7 +15,7 @@ import pytest
 
 import fastem
 from fastem import cli, environment
-from fastem.data.files import read_table
+from fastem.data.sources import open_source
 
 FAITHFUL = Path(__file__).parents[1] / "examples" / "data" / "old_faithful.csv"
 MAIN = "import sys; from fastem.cli import main; sys.exit(main())"
@@ -132,7 +132,7 @@ def test_options_reach_the_fit(run, tmp_path):
     assert list(table) == [(kind, k) for k in (2, 4) for kind in ("diag", "spherical")]
     assert out.startswith("ICL")
     best = next(key for key, cell in table.items() if "*" in cell)
-    X = read_table(FAITHFUL, ["waiting"]).values
+    X = open_source(FAITHFUL, columns=["waiting"]).whole()
     seed = int(np.random.RandomState(3).randint(2**31 - 1, size=1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -220,7 +220,7 @@ def test_warnings_become_notes(run, monkeypatch):
         (["predict", FAITHFUL, FAITHFUL], "is not a fastem model"),
         (["predict", "model.json", "iris.csv"], "iris.csv has no column 'eruptions'"),
         (["predict", "model.json", "wide.npy"], "X has 3 features, but the model was made for 2"),
-        (["predict", "model.json", FAITHFUL, "--out", "labels.parquet"], "cannot write a table to labels.parquet"),
+        (["predict", "model.json", FAITHFUL, "--out", "labels.xlsx"], "cannot write a table to labels.xlsx"),
         (["sample", "model.json", "--n", "0"], "--n: an integer of at least 1"),
         (["sample", "model.json", "--out", "nix/rows.csv"], "there is no folder nix"),
     ],
@@ -319,9 +319,9 @@ def test_predict_finds_columns_by_name(run, model, tmp_path, faithful):
     expected = mixture.predict(faithful)
     assert 0 < expected.mean() < 1
     assert run("predict", path, "t.csv", "--out", "labels.csv") == (0, "", "")
-    written = read_table(tmp_path / "labels.csv")
+    written = open_source(tmp_path / "labels.csv")
     assert written.names == ["label"]
-    assert np.array_equal(written.values[:, 0], expected)
+    assert np.array_equal(written.whole()[:, 0], expected)
     # To standard output, and from rows without names, in the order of the fit.
     np.save("x.npy", faithful)
     assert run("predict", path, "x.npy") == (0, "\n".join(["label", *map(str, expected)]) + "\n", "")
@@ -331,10 +331,10 @@ def test_predict_probabilities_read_back_exactly(run, model, faithful, monkeypat
     monkeypatch.setattr(cli, "_CHUNK_ROWS", 100)  # three chunks
     mixture, path = model
     assert run("predict", path, FAITHFUL, "--proba", "--out", "labels.csv") == (0, "", "")
-    table = read_table("labels.csv")
+    table = open_source("labels.csv")
     assert table.names == ["label", "p0", "p1"]
-    assert np.array_equal(table.values[:, 0], mixture.predict(faithful))
-    assert np.array_equal(table.values[:, 1:], mixture.predict_proba(faithful))
+    assert np.array_equal(table.whole()[:, 0], mixture.predict(faithful))
+    assert np.array_equal(table.whole()[:, 1:], mixture.predict_proba(faithful))
 
 
 def test_predict_of_bad_rows_writes_nothing(run, model, tmp_path, faithful):
@@ -343,7 +343,7 @@ def test_predict_of_bad_rows_writes_nothing(run, model, tmp_path, faithful):
     np.save("x.npy", bad)
     status, out, err = run("predict", model[1], "x.npy", "--out", "labels.csv")
     assert (status, out) == (2, "")
-    assert "first in row 200, feature 1" in err
+    assert "row 200 (from 0): column 'x1' is missing" in err
     assert not (tmp_path / "labels.csv").exists()
 
 
@@ -364,20 +364,20 @@ def test_counts(run, tmp_path):
 def test_sample(run, model, tmp_path):
     mixture, path = model
     assert run("sample", path, "--n", 4000, "--labels", "--out", "rows.csv") == (0, "", "")
-    table = read_table("rows.csv")
+    table = open_source("rows.csv")
     assert table.names == ["eruptions", "waiting", "label"]
-    assert table.values.shape == (4000, 3)
-    labels = table.values[:, 2].astype(int)
+    assert table.whole().shape == (4000, 3)
+    labels = table.whole()[:, 2].astype(int)
     assert labels.mean() == pytest.approx(0.7, abs=0.04)
     assert np.count_nonzero(np.diff(labels)) > 1000  # not component by component
     for k in (0, 1):
-        rows = table.values[labels == k, :2]
+        rows = table.whole()[labels == k, :2]
         assert rows.mean(axis=0) == pytest.approx(mixture.means_[k], rel=0.02)
         assert rows.var(axis=0) == pytest.approx(mixture.covariances_[k], rel=0.2)
     assert run("sample", path, "--n", 4000, "--seed", 0, "--out", "again.csv")[0] == 0
-    assert np.array_equal(read_table("again.csv").values, table.values[:, :2])
+    assert np.array_equal(open_source("again.csv").whole(), table.whole()[:, :2])
     assert run("sample", path, "--n", 4000, "--seed", 1, "--out", "other.csv")[0] == 0
-    assert not np.array_equal(read_table("other.csv").values, table.values[:, :2])
+    assert not np.array_equal(open_source("other.csv").whole(), table.whole()[:, :2])
     lines = run("sample", path)[1].splitlines()
     assert lines[0] == "eruptions,waiting"
     assert len(lines) == 1001

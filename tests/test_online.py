@@ -14,8 +14,8 @@ from sklearn.exceptions import NotFittedError
 
 import fastem
 from fastem import GaussianMixture, StepSize, fit_online, get_engine
+from fastem.data.blocks import Block
 from fastem.engines import available_engines
-from fastem.online.blocks import Block
 from fastem.online.memory import Memory
 from fastem.online.sources import Incremental
 from fastem.passes import ArrayRows, Passes, Runner
@@ -381,7 +381,7 @@ def test_several_passes_go_on(case, rng):
         (iter([np.eye(2)]), {"n_passes": 2}, "read again"),
         ([np.eye(2)], {"sample_weight": [1.0, 2.0]}, "come with them"),
         ([np.eye(2), np.eye(3)], {"start": "random_from_data"}, "3 features"),
-        ([np.ones((50, 2)), np.array([[1.0, np.nan]])], {"family": "poisson"}, r"block 1 .* NaN"),
+        ([np.ones((50, 2)), np.array([[1.0, np.nan]])], {"family": "poisson"}, r"block 1 .*NaN"),
         (np.array([[1.0]] * 70 + [[np.inf]]), {"family": "poisson", "batch_size": 10}, "row 70"),
         (np.array([[1.0]] * 70 + [[-1.0]]), {"family": "poisson", "batch_size": 10}, "Negative values"),
     ],

@@ -20,7 +20,7 @@ FLOORS = [
     {"engines", "em"},
     {"data", "sampling"},
     {"acceleration", "compilation", "criteria", "degeneracy", "init", "mixture", "passes", "restarts"},
-    {"runs", "split_merge"},
+    {"runs", "scaling", "split_merge", "streaming"},
     {"fitting", "persistence", "progress"},
     {"plotting", "online", "coresets"},
     {"estimators"},

@@ -28,15 +28,18 @@ def as_rows(X: Any, n_features: int | None = None) -> np.ndarray:
     ValueError
         If it is not a table of finite numbers with at least one row and column.
     """
-    if not is_plain(X):
-        X = _converted(np.asarray(X))
+    X = as_rows_unchecked(X)
     if n_features is not None and X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]} features, but the model was made for {n_features}")
     check_finite(X)
     return X
 
 
-def _converted(X: np.ndarray) -> np.ndarray:
+def as_rows_unchecked(X: Any) -> np.ndarray:
+    """The same without a look at the values."""
+    if is_plain(X):
+        return X
+    X = np.asarray(X)
     if X.ndim != 2:
         raise ValueError(
             f"Expected 2D array (n_samples, n_features), got {X.ndim}D array of shape {X.shape} instead; reshape one "
@@ -56,18 +59,21 @@ def check_finite(X: np.ndarray) -> None:
     step = max(1, _CHUNK_VALUES // X.shape[1])
     for start in range(0, len(X), step):
         rows = X[start : start + step]
-        # A sum is quick, and finite only if every value is (or nearly: an overflow is looked at closely).
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(rows.sum(dtype=np.float64)):
-                continue
-        finite = np.isfinite(rows)
-        if not finite.all():
+        if not all_finite(rows):
+            finite = np.isfinite(rows)
             row, column = (int(i) for i in np.argwhere(~finite)[0])
             value = X[start + row, column]
             raise ValueError(
                 f"Input X contains {'NaN' if np.isnan(value) else 'infinity'} (first in row {start + row}, feature "
                 f"{column}); drop or impute such rows before the fit"
             )
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Whether no value is NaN or infinite."""
+    # A sum is quick, and finite only if every value is (or nearly: an overflow is looked at closely).
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
 
 
 def rough_centre(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:

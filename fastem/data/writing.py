@@ -9,9 +9,14 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from fastem.data.files import TEXT_ENDINGS
+import numpy as np
+
+from fastem.data.sources.arrow import need_pyarrow
+from fastem.data.sources.text import TEXT_ENDINGS
+
+_PARQUET_ENDINGS = (".parquet", ".pq")
 
 
 @contextmanager
@@ -40,20 +45,46 @@ def check_target(path: str | os.PathLike[str], endings: Sequence[str], what: str
         raise ValueError(f"cannot write {path}: the folder {path.parent} is read-only")
 
 
-def check_table(path: str) -> None:
-    """Raise ValueError where :func:`table_writer` could not write to ``path``."""
-    if path != "-":
-        check_target(path, TEXT_ENDINGS, "a table")
+def check_table(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError where :func:`table_writer` could not write to ``path``, ImportError where it lacks pyarrow."""
+    if path == "-":
+        return
+    check_target(path, (*TEXT_ENDINGS, *_PARQUET_ENDINGS), "a table")
+    if Path(path).suffix.lower() in _PARQUET_ENDINGS:
+        need_pyarrow(str(path), "writing")
 
 
 @contextmanager
-def table_writer(path: str, header: Sequence[str]) -> Iterator[Callable[[list[list[Any]]], object]]:
-    """A function that writes rows below a line of names, to standard output (``-``) or to a whole text file."""
+def table_writer(
+    path: str | os.PathLike[str], names: Sequence[str]
+) -> Iterator[Callable[[Sequence[np.ndarray]], object]]:
+    """A function that writes columns of a part of the rows, to standard output (``-``), a text file or Parquet."""
     with ExitStack() as files:
-        file: IO[str] = sys.stdout
+        target: Any = sys.stdout
         if path != "-":
             temporary = files.enter_context(whole_file(path))
-            file = files.enter_context(temporary.open("w", newline="", encoding="utf-8"))
-        writer = csv.writer(file, delimiter="\t" if path.endswith(".tsv") else ",", lineterminator="\n")
-        writer.writerow(header)
-        yield writer.writerows
+            if temporary.suffix.lower() in _PARQUET_ENDINGS:
+                yield files.enter_context(_parquet_writer(temporary, names))
+                return
+            target = files.enter_context(temporary.open("w", newline="", encoding="utf-8"))
+        writer = csv.writer(target, delimiter="\t" if str(path).endswith(".tsv") else ",", lineterminator="\n")
+        writer.writerow(names)
+        # Python's numbers are written so that reading gives the same again.
+        yield lambda columns: writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@contextmanager
+def _parquet_writer(path: Path, names: Sequence[str]) -> Iterator[Callable[[Sequence[np.ndarray]], object]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    with ExitStack() as files:
+        writer: Any = None
+
+        def write(columns: Sequence[np.ndarray]) -> None:
+            nonlocal writer
+            table = pyarrow.table([np.ascontiguousarray(column) for column in columns], names=list(names))
+            writer = writer or files.enter_context(parquet.ParquetWriter(path, table.schema))
+            writer.write_table(table)
+
+        yield write

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral, Number, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +20,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastem import criteria
 from fastem.acceleration import ACCELERATIONS
 from fastem.data.arrays import as_weights, is_plain
+from fastem.data.blocks import Block
+from fastem.data.sources import Source, is_streamed, open_source
+from fastem.data.sources.source import CacheKind, Missing
+from fastem.data.writing import check_table
 from fastem.degeneracy import DegenerateComponentWarning, told
 from fastem.em import STOPPING_RULES
 from fastem.engines import ENGINES, choose_engine, pass_work
@@ -28,10 +34,10 @@ from fastem.init import START_METHODS
 from fastem.mixture import Mixture
 from fastem.progress import ProgressLine
 from fastem.sampling import as_random_state
+from fastem.streaming import Checkpoint, posteriors, write_posteriors
 
 if TYPE_CHECKING:
     from fastem.online import StepSize
-    from fastem.online.blocks import Block
     from fastem.online.learning import Learned
 
 # Settings that are remembered as valid, by class.
@@ -94,7 +100,21 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _set_params_attributes(self, params: Params, dtype: Any) -> None:
         """Fitted attributes of the family's parameters."""
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> BaseMixture:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        columns: Sequence[str | int] | None = None,
+        weight_column: str | int | None = None,
+        filter: Any = None,
+        missing: Missing = "raise",
+        cache: CacheKind | None = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: float = 30.0,
+        resume: bool = False,
+    ) -> BaseMixture:
         """Estimate the parameters by expectation-maximization.
 
         Fits from ``n_init`` starts and keeps the parameters of the highest likelihood. With ``warm_start=True`` a
@@ -102,11 +122,23 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, float32 or float64; arrays in any memory order and memory maps are read where they lie.
+        X : array-like of shape (n_samples, n_features), or what :func:`fastem.open_source` takes or returns
+            Rows, float32 or float64; arrays in any memory order and memory maps are read where they lie. Files (a path,
+            a folder, ``"events/*.parquet"``), Arrow data, HDF5, Zarr and iterables of blocks are read block by block in
+            each pass, in memory that does not grow with the rows.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights; weight 2 is the row twice.
+        columns, weight_column, filter, missing, cache
+            As in :func:`fastem.open_source`. Data frames and arrays too are read block by block where one of the first
+            three is given, or rows with missing values are to be dropped (``n_dropped_`` counts them).
+        checkpoint : path-like, optional
+            File that the fit goes on from after any end, and which ``resume`` makes it do; it comes to the same bits.
+            The rows are read block by block.
+        checkpoint_every : float
+            Seconds between two entries within a pass. A finished pass is always entered.
+        resume : bool
+            Whether to go on from ``checkpoint``, where there is such a file. Otherwise there must be none.
 
         Returns
         -------
@@ -119,7 +151,22 @@ class BaseMixture(DensityMixin, BaseEstimator):
         DegenerateComponentError
             (a ValueError) If ``strict`` and a component collapses, or no row is left to it.
         """
-        self._fit(X, sample_weight)
+        is_table = columns is not None or weight_column is not None or filter is not None or missing != "raise"
+        if isinstance(X, Source):
+            if is_table:
+                raise ValueError("columns, weight_column, filter and missing are those that the source was opened with")
+        elif is_table or checkpoint is not None or is_streamed(X):
+            X = open_source(
+                X,
+                columns=columns,
+                weight_column=weight_column,
+                sample_weight=sample_weight,
+                filter=filter,
+                missing=missing,
+                cache=cache,
+            )
+            sample_weight = None
+        self._fit(X, sample_weight, None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, resume))
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
@@ -134,6 +181,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_samples,)
         """
+        if is_streamed(X):
+            return np.concatenate(list(self.fit(X, sample_weight=sample_weight).predict(X)))
         X = self._fit(X, sample_weight)
         return self._posterior(X, "labels").labels
 
@@ -173,7 +222,6 @@ class BaseMixture(DensityMixin, BaseEstimator):
         Cappé & Moulines (2009), On-line expectation-maximization algorithm for latent data models.
         """
         # A first fit in a process is as quick as the imports that it needs.
-        from fastem.online.blocks import Block
         from fastem.online.learning import Learned, Learner, find_start
         from fastem.online.memory import StepSize
 
@@ -221,16 +269,23 @@ class BaseMixture(DensityMixin, BaseEstimator):
         # The first rows of partial_fit may still wait for a start.
         return hasattr(self, "weights_")
 
-    def _fit(self, X: Any, sample_weight: Any) -> np.ndarray:
+    def _fit(self, X: Any, sample_weight: Any, checkpoint: Checkpoint | None = None) -> Any:
         self._validate_params()
-        if is_plain(X) and len(X) >= 2 and not hasattr(self, "feature_names_in_"):
+        if isinstance(X, Source):
+            self.n_features_in_ = X.n_features
+            if X.named:
+                self.feature_names_in_ = np.array(X.names, dtype=object)
+            elif hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+        elif is_plain(X) and len(X) >= 2 and not hasattr(self, "feature_names_in_"):
             self.n_features_in_ = X.shape[1]
         else:
             X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
         family = self._family()
-        weight = as_weights(sample_weight, len(X))
+        weight = sample_weight if isinstance(X, Source) else as_weights(sample_weight, len(X))
+        shape = (X.n_samples or 0, X.n_features) if isinstance(X, Source) else X.shape
         goes_on = self.warm_start and hasattr(self, "converged_")
-        start: Any = self._fitted_params() if goes_on else self._given_params(None, X.shape[1], X.dtype)
+        start: Any = self._fitted_params() if goes_on else self._given_params(None, shape[1], X.dtype)
         progress = ProgressLine(
             self.verbose,
             self.verbose_interval,
@@ -238,7 +293,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
             self.tol,
             # Of a panel's starts it is not known beforehand which will run in full.
             n_init=self.n_init if start is None and self.init_params != "auto" else 1,
-            heading=self._runner(X.shape) if self.verbose > 1 else "",
+            heading=self._runner(shape) if self.verbose > 1 else "",
         )
         with progress:
             result = fit(
@@ -246,7 +301,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 family,
                 self.n_components,
                 start=self.init_params if start is None else start,
-                amend=lambda found: self._given_params(found, X.shape[1], X.dtype),
+                amend=lambda found: self._given_params(found, shape[1], X.dtype),
                 sample_weight=weight,
                 tol=self.tol,
                 max_iter=self.max_iter,
@@ -261,8 +316,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 stopping=self.stopping,
                 split_merge=self.split_merge,
                 strict=self.strict,
+                checkpoint=checkpoint,
+                standardize=getattr(self, "standardize", False),
             )
         self._set_result(result, X.dtype)
+        self.n_dropped_ = X.n_dropped if isinstance(X, Source) else 0
         if not self.converged_ and not result.run.interrupted and self.max_iter > 0:
             warnings.warn(
                 f"Best performing initialization did not converge in {self.n_iter_} iterations. Increase max_iter or "
@@ -320,6 +378,21 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _posterior(self, X: np.ndarray, *wanted: str) -> Any:
         return self._mixture.posterior(X, *wanted, engine=self.engine, n_threads=self.n_threads)
 
+    def _source(self, X: Any) -> Source:
+        """The rows that a fitted model is asked about; its features are found by name where both have names."""
+        check_is_fitted(self)
+        if isinstance(X, Source):
+            return X
+        names = getattr(self, "feature_names_in_", None)
+        source = open_source(X, cache=None)
+        if names is None or not source.named or source.names == list(names):
+            return source
+        return open_source(X, columns=list(names), cache=None)
+
+    def _streamed(self, X: Any, wanted: str) -> Iterator[np.ndarray]:
+        found = posteriors(self._mixture, self._source(X), (wanted,), self.engine, self.n_threads)
+        return (getattr(block, wanted) for block in found)
+
     def _check_rows(self, X: Any) -> np.ndarray:
         if not hasattr(self, "weights_"):
             check_is_fitted(self)
@@ -328,51 +401,86 @@ class BaseMixture(DensityMixin, BaseEstimator):
             return X
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False, ensure_all_finite=False)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Any:
         """Likeliest component of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what :func:`fastem.open_source` takes or returns
 
         Returns
         -------
         labels : ndarray of shape (n_samples,)
+            Of files, Arrow data, blocks and other sources an iterator over those of each block.
         """
+        if not is_plain(X) and is_streamed(X):
+            return self._streamed(X, "labels")
         return self._posterior(self._check_rows(X), "labels").labels
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Any:
         """Posterior probability of each component for each row (the responsibilities).
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X
+            As in :meth:`predict`.
 
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
+            Or an iterator, as in :meth:`predict`.
         """
+        if not is_plain(X) and is_streamed(X):
+            return self._streamed(X, "responsibilities")
         return self._posterior(self._check_rows(X), "responsibilities").responsibilities
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(self, X: Any) -> Any:
         """Log-likelihood ``log p(x)`` of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X
+            As in :meth:`predict`.
 
         Returns
         -------
         log_likelihood : ndarray of shape (n_samples,)
+            Or an iterator, as in :meth:`predict`.
         """
+        if not is_plain(X) and is_streamed(X):
+            return self._streamed(X, "log_likelihood")
         return self._posterior(self._check_rows(X), "log_likelihood").log_likelihood
+
+    def predict_to(
+        self, path: str | os.PathLike[str], X: Any, *, proba: bool = False, log_likelihood: bool = False
+    ) -> None:
+        """Write the likeliest component of each row to a file, in memory that does not grow with the rows.
+
+        Parameters
+        ----------
+        path : path-like
+            Ends in ``.parquet`` (needs pyarrow), ``.csv``, ``.tsv`` or ``.txt``. The file appears whole or not at all.
+        X
+            As in :meth:`predict`.
+        proba : bool
+            Whether to add columns ``p0``, ``p1``, ... with the probability of each component.
+        log_likelihood : bool
+            Whether to add a column ``log_likelihood``.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be written, or the rows are not the model's.
+        """
+        check_table(path)
+        write_posteriors(path, self._mixture, self._source(X), proba, log_likelihood, self.engine, self.n_threads)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log-likelihood of a row, weighted by ``sample_weight``.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what :func:`fastem.open_source` takes or returns
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
 
@@ -380,8 +488,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         score : float
         """
-        X = self._check_rows(X)
-        n, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
+        n, log_likelihood, _ = self._totals(X, sample_weight)
         return log_likelihood / n
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -410,7 +517,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what :func:`fastem.open_source` takes or returns
         sample_weight : array-like of shape (n_samples,), optional
             With weights, n is their sum.
 
@@ -422,8 +529,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ----------
         Schwarz (1978), Estimating the dimension of a model.
         """
-        X = self._check_rows(X)
-        n, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
+        n, log_likelihood, _ = self._totals(X, sample_weight)
         return criteria.bic(log_likelihood, self._n_parameters(), n)
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
@@ -438,8 +544,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         aic : float
         """
-        X = self._check_rows(X)
-        _, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
+        _, log_likelihood, _ = self._totals(X, sample_weight)
         return criteria.aic(log_likelihood, self._n_parameters())
 
     def icl(self, X: Any, sample_weight: Any = None) -> float:
@@ -461,10 +566,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         Biernacki, Celeux & Govaert (2000), Assessing a mixture model for clustering with the integrated completed
         likelihood; the entropy form of McLachlan & Peel (2000), section 6.10.
         """
-        X = self._check_rows(X)
-        weight = as_weights(sample_weight, len(X))
-        n, log_likelihood = self._total(X, weight)
-        return criteria.icl(log_likelihood, self._n_parameters(), n, self._entropy(X, weight))
+        n, log_likelihood, entropy = self._totals(X, sample_weight, with_entropy=True)
+        return criteria.icl(log_likelihood, self._n_parameters(), n, entropy)
 
     def _entropy(self, X: np.ndarray, weight: np.ndarray | None) -> float:
         """Entropy of the responsibilities of all rows."""
@@ -476,6 +579,23 @@ class BaseMixture(DensityMixin, BaseEstimator):
             )
             for rows in (slice(start, start + step) for start in range(0, len(X), step))
         )
+
+    def _totals(self, X: Any, sample_weight: Any, with_entropy: bool = False) -> tuple[float, float, float]:
+        """Total weight and log-likelihood of all rows, and the entropy of responsibilities if it is asked for."""
+        if is_streamed(X):
+            if sample_weight is not None:
+                raise ValueError("weights of files and blocks come with them; see fastem.open_source")
+            blocks: Iterable[Block] = self._source(X).blocks()
+        else:
+            X = self._check_rows(X)
+            blocks = [Block(X, as_weights(sample_weight, len(X)))]
+        n = log_likelihood = entropy = 0.0
+        for block in blocks:
+            weight, found = self._total(block.X, block.weight)
+            n += weight
+            log_likelihood += found
+            entropy += self._entropy(block.X, block.weight) if with_entropy else 0.0
+        return n, log_likelihood, entropy
 
     def _total(self, X: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
         """Total weight and log-likelihood of all rows."""

@@ -100,6 +100,10 @@ class GaussianMixture(BaseMixture):
     eigenvalue_ratio : float or None, default=None
         The largest that the ratio of two eigenvalues of covariances may be, over all components; at least 1 (TCLUST's
         ``restr.fact``). For the same types.
+    standardize : bool, default=False
+        Whether to fit features of mean 0 and variance 1, which the first pass measures: starts, ``reg_covar`` and
+        structures are then those of these units, and the fitted attributes are in those of the data. Not for spheres,
+        nor with ``covariance_prior``.
 
     Attributes
     ----------
@@ -152,10 +156,10 @@ class GaussianMixture(BaseMixture):
     >>> X = np.array([[1, 2], [2, 4], [1, 0], [10, 2], [11, 4], [10, 0]])
     >>> model = GaussianMixture(n_components=2, random_state=0).fit(X)
     >>> model.means_.round(3)
-    array([[ 1.333,  2.   ],
-           [10.333,  2.   ]])
+    array([[10.333,  2.   ],
+           [ 1.333,  2.   ]])
     >>> model.predict([[0, 0], [12, 3]])
-    array([0, 1])
+    array([1, 0])
     """
 
     family_name = "gaussian"
@@ -166,6 +170,7 @@ class GaussianMixture(BaseMixture):
         "reg_covar": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"}), "array-like"],
         "covariance_prior": [NormalInverseWishart, StrOptions({"auto"}), dict, None],
         "eigenvalue_ratio": [Interval(Real, 1.0, None, closed="left"), None],
+        "standardize": ["boolean"],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -198,6 +203,7 @@ class GaussianMixture(BaseMixture):
         strict: bool = False,
         covariance_prior: Any = None,
         eigenvalue_ratio: float | None = None,
+        standardize: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -223,6 +229,7 @@ class GaussianMixture(BaseMixture):
         self.strict = strict
         self.covariance_prior = covariance_prior
         self.eigenvalue_ratio = eigenvalue_ratio
+        self.standardize = standardize
 
     @classmethod
     def from_parameters(

@@ -198,6 +198,20 @@ class Family(ABC, Generic[P]):
         """
         return self
 
+    def in_units(self, scale: np.ndarray) -> Family[P]:
+        """The family with settings that are in units of the features, in units of ``1 / scale`` of them."""
+        return self
+
+    def rescaled(self, params: P, centre: np.ndarray, scale: np.ndarray) -> P:
+        """Parameters of ``centre + scale x`` of those of ``x``, feature by feature.
+
+        Raises
+        ------
+        ValueError
+            If these are not of the family.
+        """
+        raise ValueError(f"standardize is for Gaussian components, and not for a {self.name} mixture")
+
     def log_prior(self, params: P) -> float:
         """Logarithm of the prior density of ``params``, up to a constant, where the M-step has a prior.
 

@@ -150,6 +150,20 @@ class Gaussian(Family[GaussianParams]):
                 reg_covar = tuple((_RELATIVE_RIDGE * variances).tolist())
         return replace(self, reg_covar=reg_covar, covariance_prior=prior)
 
+    def in_units(self, scale: np.ndarray) -> Gaussian:
+        return replace(self, reg_covar=tuple((self.ridge * scale**2).tolist()))
+
+    def rescaled(self, params: GaussianParams, centre: np.ndarray, scale: np.ndarray) -> GaussianParams:
+        if self.prior is not None:
+            raise ValueError("standardize is not for fits with a covariance_prior, which says itself what is small")
+        if params.covariances.ndim == 1:
+            raise ValueError(
+                f"with covariance_type={self.covariance_type!r} components are spheres in scaled features, and not in "
+                "those of the data: scale the features before the fit in place of standardize, or take 'diag'"
+            )
+        factor = np.outer(scale, scale) if self.storage.is_matrix else scale**2
+        return self.make_params(params.weights, centre + scale * params.means, params.covariances * factor)
+
     def _relative_to(self, stats: Stats) -> Gaussian:
         return self.scaled_to(lambda _: stats.together(), len(stats.mass))
 

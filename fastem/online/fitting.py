@@ -12,11 +12,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fastem import em
+from fastem.data.blocks import Block
+from fastem.data.sources import open_source
 from fastem.em import Callback, EMResult, OnInterrupt
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.families import Family, Params, as_family
 from fastem.fitting import FitResult
-from fastem.online.blocks import Block, Blocks, batch_rows, gather, gathering_rows
+from fastem.online.blocks import Blocks, batch_rows, gather, gathering_rows
 from fastem.online.learning import block_step, find_start, scaled_to_rows
 from fastem.online.memory import StepSize
 from fastem.online.monitor import HeldOut, Monitor
@@ -73,9 +75,10 @@ def fit_online(
 
     Parameters
     ----------
-    rows : array-like of shape (n_samples, n_features), or iterable
+    rows : array-like of shape (n_samples, n_features), iterable, or what :func:`fastem.open_source` takes or returns
         An array (float32 or float64 in any memory order, read where it lies), or blocks of rows as they come, each an
-        array or a pair ``(X, sample_weight)``. Blocks are cut to mini-batches where they are larger.
+        array or a pair ``(X, sample_weight)``; or files, frames and other tables. Blocks are cut to mini-batches where
+        they are larger.
     family : {"gaussian", "poisson"} or Family
     n_components : int
     method : {"stepwise", "averaged", "incremental"}
@@ -142,28 +145,22 @@ def fit_online(
     rng = as_random_state(random_state)
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
 
-    def parameters(n_features: int) -> int:
-        return family.n_parameters(n_components, n_features)
-
-    def n_rows(n_features: int) -> int:
-        known = len(rows) // _MOST_BATCHES if hasattr(rows, "__array__") else 0
-        return batch_size or max(batch_rows(parameters(n_features)), known)
-
-    def blocks_of_rows() -> Blocks:
-        return Blocks(rows, sample_weight, family, n_rows, interleave)
-
-    blocks = blocks_of_rows()
-    if passes > 1 and not blocks.again:
+    source = open_source(rows, sample_weight=sample_weight, cache="auto" if passes > 1 else None)
+    n_parameters = family.n_parameters(n_components, source.n_features)
+    known = 0 if source.array is None else len(source.array) // _MOST_BATCHES
+    n_rows = batch_size or max(batch_rows(n_parameters), known)
+    blocks = Blocks(source, family, n_rows, interleave)
+    if passes > 1 and not source.again:
         raise ValueError(
             f"{passes} passes need rows that can be read again: give an array, a list of blocks, or an object whose "
             f"__iter__ begins anew, but not a {type(rows).__name__}; or n_passes=1"
         )
-    work = 0.0 if blocks.array is None else passes * pass_work(blocks.array.X.shape, n_components, family.moments)
+    work = 0.0 if blocks.whole is None else passes * pass_work(blocks.whole.X.shape, n_components, family.moments)
     runner = choose_engine(engine, work)
     e_step = block_step(family, runner, n_threads)
-    stream = iter(blocks if method != "incremental" else blocks_of_rows())
-    first = gather(stream, lambda d: gathering_rows(parameters(d)))
-    whole = blocks.array or first
+    stream = iter(blocks if method != "incremental" else Blocks(source, family, n_rows, interleave))
+    first = gather(stream, gathering_rows(n_parameters), source.reuses_memory)
+    whole = blocks.whole or first
     params = find_start(whole, family, n_components, start, rng, runner, n_threads, n_init=n_init)
     watch = None
     if monitor:
@@ -171,13 +168,13 @@ def fit_online(
         callbacks = [*callbacks, watch]
     if method == "incremental":
         least = float(len(first)) if first.weight is None else float(first.weight.sum())
-        source: Any = Incremental(e_step, blocks, family.update, least)
+        e_steps: Any = Incremental(e_step, blocks, family.update, least)
     else:
         again = chain.from_iterable(repeat(blocks, passes - 1))
         read = chain([first], stream, again)
-        source = Stepwise(_holding_out(e_step, watch), read, step_size or StepSize())
+        e_steps = Stepwise(_holding_out(e_step, watch), read, step_size or StepSize())
     run: EMResult[Any] = em.run(
-        source,
+        e_steps,
         family.update,
         params,
         tol=tol if method == "incremental" else 0.0,
@@ -188,7 +185,7 @@ def fit_online(
     )
     held_out = None if watch is None else watch.ended()
     return OnlineResult(
-        scaled_to_rows(family, source.stats),
+        scaled_to_rows(family, e_steps.stats),
         run.params,
         run,
         (run.lower_bound,),

@@ -11,11 +11,12 @@ import numpy as np
 
 from fastem import em
 from fastem.data.arrays import sample_rows
+from fastem.data.blocks import Block, joined
 from fastem.em import Callback, EMResult, OnInterrupt
 from fastem.engines import Engine
 from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
-from fastem.online.blocks import Block, batch_rows, gathering_rows, joined
+from fastem.online.blocks import batch_rows, gathering_rows
 from fastem.online.memory import Memory, StepSize
 from fastem.online.sources import BlockStep, Stepwise
 from fastem.passes import ArrayRows, Passes, Runner

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fastem.data.blocks import Block
 from fastem.em import Iteration
-from fastem.online.blocks import Block
 from fastem.sampling import Reservoir
 
 # Every so many rows one is offered to the sample, so that few are held back from learning.

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fastem.data.blocks import Block
 from fastem.em import EndOfRowsError, Step, Steps
 from fastem.families import Params
-from fastem.online.blocks import Block
 from fastem.online.memory import Memory, StepSize
 from fastem.stats import Stats
 

@@ -1,0 +1,7 @@
+"""EM over data beyond memory: passes over a source's blocks, checkpoints, and what a model says of each row."""
+
+from fastem.streaming.checkpoints import Checkpoint, Journal
+from fastem.streaming.posteriors import posteriors, write_posteriors
+from fastem.streaming.rows import OnBlock, SourceRows, open_rows
+
+__all__ = ["Checkpoint", "Journal", "OnBlock", "SourceRows", "open_rows", "posteriors", "write_posteriors"]

@@ -1,0 +1,360 @@
+"""Fits to data read block by block: the same as in memory, and the same again after any end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from families import CASES
+
+import fastem
+from fastem import Checkpoint, fit, open_source
+from fastem.streaming import checkpoints
+
+K, D = 3, 2
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request):
+    return request.param
+
+
+def groups(rng, n=3000, dtype=np.float64):
+    """Three clusters of which nobody can be in doubt, in no order."""
+    centres = np.array([[0.0, 0.0], [9.0, 1.0], [-2.0, 12.0]])
+    return (centres[rng.integers(3, size=n)] + rng.normal(size=(n, D))).astype(dtype)
+
+
+def arrays_of(params):
+    return {name: np.asarray(value) for name, value in vars(params).items()}
+
+
+def assert_same(one, other):
+    """The same bits."""
+    for name, value in arrays_of(one.params).items():
+        assert np.array_equal(value, arrays_of(other.params)[name]), name
+    assert np.array_equal(one.run.history.lower_bound, other.run.history.lower_bound)
+
+
+def parquet_files(folder, X, n_files=4):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    for number, rows in enumerate(np.array_split(X, n_files)):
+        columns = {f"c{j}": np.ascontiguousarray(rows[:, j]) for j in range(X.shape[1])}
+        parquet.write_table(pyarrow.table(columns), folder / f"{number}.parquet")
+    return folder
+
+
+# The same as in memory.
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_blocks_give_what_the_array_gives(case, engine, weighted, rng):
+    X, start = case.rows(rng, 400, D), case.params(rng, K, D)
+    weight = rng.integers(0, 3, size=400) + 0.0 if weighted else None
+    options = {"start": start, "engine": engine, "max_iter": 5, "tol": 0.0}
+    whole = fit(X, case.family, K, sample_weight=weight, **options)
+    source = open_source(X, sample_weight=weight, block_rows=70)
+    streamed = fit(source, case.family, K, **options)
+    for name, value in arrays_of(whole.params).items():
+        np.testing.assert_allclose(arrays_of(streamed.params)[name], value, rtol=1e-9, atol=1e-11, err_msg=name)
+    np.testing.assert_allclose(streamed.run.history.lower_bound, whole.run.history.lower_bound, rtol=1e-12)
+
+
+@pytest.mark.parametrize("start", ["auto", "kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize("n_init", [1, 3])
+def test_starts_come_from_a_sample(tmp_path, start, n_init, rng):
+    X = groups(rng)
+    path = parquet_files(tmp_path, X)
+    options = {"start": start, "n_init": n_init, "random_state": 1, "max_iter": 300, "tol": 1e-8}
+    found = fit(path, "gaussian", 3, **options)
+    if not start.startswith("random"):  # whose single starts end anywhere
+        assert found.run.converged
+        assert found.run.lower_bound == pytest.approx(fit(X, "gaussian", 3, random_state=0, tol=1e-8).run.lower_bound)
+    assert_same(found, fit(path, "gaussian", 3, **options))
+
+
+def test_the_sample_is_uniform_and_of_weighted_rows(rng):
+    X = np.arange(100_000.0)[:, None]
+    weight = (X[:, 0] % 2) * 3.0
+    rows = fastem.streaming.open_rows(open_source(X, sample_weight=weight, block_rows=999), None,
+                                      fastem.Gaussian(), 1, 0, None)  # fmt: skip
+    sample = rows.sample(2000, rng=np.random.RandomState(0))
+    assert (sample.n_samples, rows.n_samples, rows.n_weighted) == (2000, 100_000, 50_000)
+    assert (sample.X % 2 == 1).all()
+    assert (sample.sample_weight == 3).all()
+    assert len(np.unique(sample.X)) == 2000
+    assert sample.X.mean() == pytest.approx(50_000, abs=4 * 100_000 / np.sqrt(12 * 2000))
+    assert len(rows.sample(10**6, np.random.RandomState(0)).X) == 50_000
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_threads_do_not_matter(compiled_engine, n_threads, rng):
+    source = open_source(groups(rng, 30_000, np.float32), block_rows=8192)
+    options = {"random_state": 0, "engine": compiled_engine, "max_iter": 5}
+    assert_same(fit(source, "gaussian", 3, n_threads=n_threads, **options), fit(source, "gaussian", 3, **options))
+
+
+def test_split_merge_acceleration_and_auto_regularisation_on_blocks(rng):
+    X = groups(rng)
+    source = open_source(X, block_rows=512)
+    family = fastem.Gaussian("tied", reg_covar="auto")
+    found = fit(source, family, 3, random_state=0, accelerate="auto", split_merge=1, tol=1e-9)
+    whole = fit(X, family, 3, random_state=0, tol=1e-9)
+    assert found.run.lower_bound == pytest.approx(whole.run.lower_bound)
+    assert found.family.reg_covar == pytest.approx(tuple(1e-6 * X.var(axis=0)))
+
+
+def test_what_cannot_be_streamed_is_said(rng):
+    X = groups(rng, 100)
+    with pytest.raises(ValueError, match=r"can be read once.*fit_online"):
+        fit(iter([X]), "gaussian", 2)
+    with pytest.raises(ValueError, match="after row 50 of those read: Negative"):
+        fit(open_source(np.r_[np.ones((50, 1)), [[-1.0]]], block_rows=50), "poisson", 1)
+    with pytest.raises(ValueError, match="n_samples = 2"):
+        fit(open_source(X[:2]), "gaussian", 3)
+    with pytest.raises(ValueError, match="a source has its weights"):
+        fit(open_source(X), "gaussian", 2, sample_weight=np.ones(100))
+
+    class Shrinking:
+        n = 100
+
+        def __iter__(self):
+            self.n -= 1
+            return iter([X[: self.n]])
+
+    with pytest.raises(ValueError, match=r"total weight 98 in this pass, but 99 in the first"):
+        fit(Shrinking(), "gaussian", 2, random_state=0)
+
+
+# Checkpoints.
+
+
+class StopAfterError(Exception):
+    pass
+
+
+def interrupting(monkeypatch, n_blocks):
+    """Let the engine fail at the block ``n_blocks`` from now."""
+    engine = fastem.get_engine("cython")
+    left = [n_blocks]
+    accumulate = type(engine).accumulate
+
+    def failing(self, *args, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise StopAfterError
+        return accumulate(self, *args, **options)
+
+    monkeypatch.setattr(type(engine), "accumulate", failing)
+
+
+OPTIONS = {
+    "plain": {"start": "kmeans"},
+    "restarts": {"n_init": 2, "start": "random"},
+    "accelerated": {"start": "random", "accelerate": "auto", "split_merge": 1},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("covariance", ["full", "tied"])
+def test_a_fit_goes_on_where_it_ended(tmp_path, options, covariance, rng, monkeypatch):
+    if "cython" not in fastem.available_engines():
+        pytest.skip("needs the cython engine")
+    path = parquet_files(tmp_path, groups(rng))
+    family = fastem.Gaussian(covariance, reg_covar="auto")
+    options = {"random_state": 3, "tol": 1e-6, "max_iter": 12, "engine": "cython", **options}
+
+    def run(**more):
+        return fit(open_source(path, block_rows=512), family, 3, **options, **more)
+
+    expected = run()
+    ended = 0
+    for n_blocks in [0, 3, 5, 9, 13, 20, 20, 31, 40]:
+        with monkeypatch.context() as patch:
+            interrupting(patch, n_blocks)
+            try:
+                found = run(checkpoint=Checkpoint(tmp_path / "run.ckpt", every=0, resume=True))
+                break
+            except StopAfterError:
+                ended += 1
+    else:
+        found = run(checkpoint=Checkpoint(tmp_path / "run.ckpt", every=0, resume=True))
+    assert ended > 2
+    assert_same(found, expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(fastem.Source, "blocks", None)  # what is finished is not read again
+        assert_same(run(checkpoint=Checkpoint(tmp_path / "run.ckpt", resume=True)), expected)
+    assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
+
+
+def test_a_fit_goes_on_within_a_pass(tmp_path, rng, monkeypatch):
+    source = open_source(groups(rng, 6000), block_rows=100)
+    start = fit(groups(rng, 500), "gaussian", 3, random_state=0, max_iter=1).params
+    options = {"start": start, "max_iter": 1, "engine": "numpy"}
+    path = tmp_path / "run.ckpt"
+    engine = fastem.get_engine("numpy")
+    seen = []
+    accumulate = type(engine).accumulate
+
+    def counted(self, family, X, params, **more):
+        seen.append(X)
+        if len(seen) == 41:
+            raise StopAfterError
+        return accumulate(self, family, X, params, **more)
+
+    monkeypatch.setattr(type(engine), "accumulate", counted)
+    with pytest.raises(StopAfterError):
+        fit(source, "gaussian", 3, checkpoint=Checkpoint(path, every=0), **options)
+    fit(source, "gaussian", 3, checkpoint=Checkpoint(path, every=0, resume=True), **options)
+    assert len(seen) == 61  # the block at which it ended is read twice
+
+
+def test_random_numbers_of_no_seed_are_kept(tmp_path, rng):
+    source = open_source(groups(rng), block_rows=512)
+    path = tmp_path / "run.ckpt"
+    options = {"start": "random", "max_iter": 3}
+    found = fit(source, "gaussian", 3, checkpoint=Checkpoint(path), **options)
+    assert_same(fit(source, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options), found)
+    path.unlink()
+    again = fit(source, "gaussian", 3, checkpoint=Checkpoint(path), **options)
+    assert again.run.lower_bound != found.run.lower_bound
+
+
+def test_damage_at_the_end_is_cut_off(tmp_path, rng):
+    source = open_source(groups(rng), block_rows=512)
+    path = tmp_path / "run.ckpt"
+    options = {"random_state": 0, "max_iter": 6, "tol": 0.0}
+    expected = fit(source, "gaussian", 3, checkpoint=Checkpoint(path), **options)
+    data = path.read_bytes()
+    for end in (len(data) - 1, len(data) // 2, 100, 25, 20):
+        path.write_bytes(data[:end])
+        assert_same(fit(source, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options), expected)
+    path.write_bytes(data[: len(data) // 2] + b"nonsense" * 100)
+    assert_same(fit(source, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options), expected)
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path, rng):
+    X = groups(rng)
+    data = parquet_files(tmp_path, X)
+    path = tmp_path / "run.ckpt"
+    fit(data, "gaussian", 3, checkpoint=Checkpoint(path), random_state=0, max_iter=2)
+    for change, what in [
+        ({"n_components": 4}, "n_components is 3, and now it is 4"),
+        ({"random_state": 1}, "random_state is 0"),
+    ]:
+        options = {"n_components": 3, "random_state": 0, **change}
+        with pytest.raises(ValueError, match=f"of another fit: its {what}"):
+            fit(data, "gaussian", max_iter=2, checkpoint=Checkpoint(path, resume=True), **options)
+    with pytest.raises(ValueError, match="resume=True goes on from it"):
+        fit(data, "gaussian", 3, checkpoint=Checkpoint(path))
+    before = path.read_bytes()
+    os.truncate(data / "2.parquet", 100)
+    with pytest.raises(ValueError, match=r"2.parquet"):
+        fit(data, "gaussian", 3, random_state=0, checkpoint=Checkpoint(path, resume=True))
+    (data / "2.parquet").unlink()
+    with pytest.raises(ValueError, match=r"of another fit: its file .*2.parquet is \[.* now it is None"):
+        fit(data, "gaussian", 3, random_state=0, checkpoint=Checkpoint(path, resume=True))
+    assert path.read_bytes() == before
+    path.write_bytes(b"PK something else")
+    with pytest.raises(ValueError, match="is not a checkpoint of fastem"):
+        fit(data, "gaussian", 3, checkpoint=Checkpoint(path, resume=True))
+    with pytest.raises(ValueError, match="there is no folder"):
+        fit(data, "gaussian", 3, checkpoint=Checkpoint(tmp_path / "nix" / "run.ckpt"))
+    with pytest.raises(ValueError, match="checkpoint_every must be"):
+        fit(data, "gaussian", 3, checkpoint=Checkpoint(tmp_path / "new.ckpt", every=-1))
+
+
+def test_a_file_that_vanishes_half_way_leaves_the_checkpoint(tmp_path, rng):
+    data = parquet_files(tmp_path, groups(rng))
+    path = tmp_path / "run.ckpt"
+    content, times = (data / "3.parquet").read_bytes(), (data / "3.parquet").stat()
+    # From a start that is not the optimum: a pass at the parameters of the one before needs no rows.
+    options = {"random_state": 0, "max_iter": 8, "tol": 0.0, "start": "random"}
+
+    def source():
+        return open_source(data, cache=None, block_rows=512)
+
+    def vanish(iteration):
+        if iteration.iteration == 4:
+            (data / "3.parquet").unlink()
+
+    with pytest.raises(ValueError, match=r"3.parquet has vanished"):
+        fit(source(), "gaussian", 3, checkpoint=Checkpoint(path, every=0), callbacks=vanish, **options)
+    (data / "3.parquet").write_bytes(content)
+    os.utime(data / "3.parquet", ns=(times.st_atime_ns, times.st_mtime_ns))
+    found = fit(source(), "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options)
+    assert_same(found, fit(source(), "gaussian", 3, **options))
+
+
+def test_a_full_disk_leaves_the_checkpoint(tmp_path, rng, monkeypatch):
+    source = open_source(groups(rng), block_rows=512)
+    path = tmp_path / "run.ckpt"
+    options = {"random_state": 0, "max_iter": 8, "tol": 0.0}
+    with monkeypatch.context() as patch:
+        synced = []
+
+        def full(descriptor):
+            synced.append(descriptor)
+            if len(synced) > 5:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr(checkpoints.os, "fsync", full)
+        with pytest.raises(OSError, match=r"cannot be written \(No space left.*resume=True goes on.*run.ckpt"):
+            fit(source, "gaussian", 3, checkpoint=Checkpoint(path), **options)
+    found = fit(source, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options)
+    assert_same(found, fit(source, "gaussian", 3, **options))
+
+
+KILLED = """
+import sys
+import fastem
+data, checkpoint, out = sys.argv[1:]
+source = fastem.open_source(data, block_rows=20_000)
+options = dict(random_state=0, tol=0.0, max_iter=30, start="random")
+found = fastem.fit(source, "gaussian", 6, checkpoint=fastem.Checkpoint(checkpoint, every=0.0, resume=True), **options)
+import numpy as np
+np.savez(out, **vars(found.params), lower_bound=found.run.history.lower_bound)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_fit_reaches_the_same_bits(tmp_path, rng):
+    (tmp_path / "data").mkdir()
+    data = parquet_files(tmp_path / "data", groups(rng, 400_000, np.float32))
+
+    def start(name):
+        arguments = [sys.executable, "-c", KILLED, str(data), str(tmp_path / f"{name}.ckpt"), str(tmp_path / name)]
+        return subprocess.Popen(arguments)
+
+    began = time.monotonic()
+    assert start("whole").wait() == 0
+    seconds = time.monotonic() - began
+    kills = 0
+    while kills < 20:
+        process = start("killed")
+        try:
+            process.wait(rng.uniform(0.2, 1.1) * seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode == 0
+        (tmp_path / "killed.ckpt").unlink()
+        assert_equal_files(tmp_path)
+    assert start("killed").wait() == 0
+    assert_equal_files(tmp_path)
+
+
+def assert_equal_files(folder):
+    with np.load(folder / "whole.npz") as whole, np.load(folder / "killed.npz") as killed:
+        for name in whole.files:
+            assert np.array_equal(whole[name], killed[name]), name
