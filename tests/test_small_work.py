@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,15 +53,17 @@ def test_the_m_step_in_one_call(n_features, n_components, reg_covar, rng, monkey
     assert not np.tril(found.precisions_cholesky, -1).any()
 
 
+@pytest.mark.parametrize("compiler", ["python", pytest.param("numba", marks=pytest.mark.slow)])
 @over_sizes
-def test_m_steps_uncompiled(n_features, n_components, rng):
+def test_m_steps_by_other_compilers(n_features, n_components, compiler, rng):
+    kernels = by_numba(maximisation) if compiler == "numba" else maximisation
     family, stats = Gaussian(reg_covar=1e-6), some_stats(rng, n_features, n_components)
     expected, K, D = family.update(stats), n_components, n_features
     weights, means = np.empty(K), np.empty((K, D))
     covariances, factors = np.empty((2, K, D * D))
     work, ridge = np.empty((2, D * D)), family.ridges(D)
     outputs = (weights, means, covariances, factors)
-    assert maximisation.full_parameters(stats.S, stats.weight, ridge, stats.origin, work, *outputs) == K
+    assert kernels.full_parameters(stats.S, stats.weight, ridge, stats.origin, work, *outputs) == K
     shape = expected.covariances.shape
     found = replace(
         expected,
@@ -73,9 +77,9 @@ def test_m_steps_uncompiled(n_features, n_components, rng):
     packed = family.pack(expected, np.dtype(np.float64)).theta[:, : 1 + D + D * (D + 1) // 2 + 6 * (D // 4)]
     theta, before = np.empty_like(packed), np.zeros((K, 1 + D))
     before[:, 1:] = stats.origin
-    assert maximisation.full_update(stats.S, stats.weight, ridge, before, work, theta) == K
+    assert kernels.full_update(stats.S, stats.weight, ridge, before, work, theta) == K
     np.testing.assert_allclose(theta, packed, rtol=1e-10, atol=1e-12)
-    maximisation.pack_full(weights, means, factors, theta)
+    kernels.pack_full(weights, means, factors, theta)
     np.testing.assert_allclose(theta, packed, rtol=1e-10, atol=1e-12)
 
 
@@ -190,13 +194,25 @@ def test_adaptive_labels_are_those_of_the_formulas(n_directions, rng, monkeypatc
         assert np.array_equal(found, candidates.adaptive_labels(rows, 6, np.random.RandomState(seed), weight))
 
 
-def test_trees_and_seeds_uncompiled(rng, monkeypatch):
-    """NumPy finds the index out of range that compiled code hides."""
+@cache
+def by_numba(kernels):
+    """The functions of a kernel file, compiled by Numba when they are called."""
+    drivers = pytest.importorskip("fastem.engines.numba_drivers", exc_type=ImportError)
+    from numba import njit
+
+    own = {name: f for name, f in vars(kernels).items() if getattr(f, "__module__", "") == kernels.__name__}
+    return SimpleNamespace(**{name: njit(**drivers.OPTIONS)(f) for name, f in own.items()})
+
+
+@pytest.mark.parametrize("compiler", ["python", pytest.param("numba", marks=pytest.mark.slow)])
+def test_trees_and_seeds_by_other_compilers(compiler, rng, monkeypatch):
+    """Uncompiled, NumPy finds the index out of range that compiled code hides."""
+    compiled = by_numba if compiler == "numba" else lambda kernels: kernels
     rows = rng.normal(size=(60, 2)) + 4 * rng.integers(2, size=(60, 1))
     weight = np.ones(60)
     expected = merge_tree(rows, weight, 20), candidates.adaptive_labels(rows, 4, np.random.RandomState(0), weight)
-    monkeypatch.setattr(tree, "_kernels", merging)
-    monkeypatch.setattr(candidates, "_kernels", seeding)
+    monkeypatch.setattr(tree, "_kernels", compiled(merging))
+    monkeypatch.setattr(candidates, "_kernels", compiled(seeding))
     found = merge_tree(rows, weight, 20)
     for n_clusters in (1, 2, 3, 10, 20, 60):
         assert adjusted_rand_score(found.partition(n_clusters), expected[0].partition(n_clusters)) == 1
