@@ -40,6 +40,10 @@ def borrowed_random_state(seed: Any) -> Iterator[np.random.RandomState]:
     _used_generators.append(rng)
 
 
+# Rows seen, in sizes of a reservoir, from which on so few are taken that the others are not looked at.
+_SKIPPING = 4
+
+
 class Sample:
     """``size`` rows and their weights, in slots that rows of later blocks take over."""
 
@@ -83,16 +87,36 @@ class Reservoir(Sample):
 
     def offer(self, X: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
         """Numbers of the rows of ``X`` that are in the sample now."""
-        numbers = np.arange(self.n_seen, self.n_seen + len(X))
-        self.n_seen += len(X)
-        drawn = (self.rng.random_sample(len(X)) * (numbers + 1)).astype(np.intp)
-        slots = np.where(numbers < self.size, numbers, drawn)
-        taken = np.flatnonzero(slots < self.size)
+        before, self.n_seen = self.n_seen, self.n_seen + len(X)
+        if before < _SKIPPING * self.size:
+            numbers = np.arange(before, self.n_seen)
+            drawn = (self.rng.random_sample(len(X)) * (numbers + 1)).astype(np.intp)
+            slots = np.where(numbers < self.size, numbers, drawn)
+            taken = np.flatnonzero(slots < self.size)
+            slots = slots[taken]
+        else:
+            taken = self._taken(before, len(X))
+            slots = self.rng.randint(self.size, size=len(taken))
         # Of several rows for a slot the last one stays.
-        slots, last = np.unique(slots[taken][::-1], return_index=True)
+        slots, last = np.unique(slots[::-1], return_index=True)
         rows = taken[::-1][last]
         self._put(slots, X[rows], 1.0 if weight is None else weight[rows])
         return rows
+
+    def _taken(self, before: int, n: int) -> np.ndarray:
+        """Which of ``n`` rows are taken, row ``i`` with chance ``size / (i + 1)``, without a look at each."""
+        # Candidates by the first row's chance, at geometric distances; each stays with the share that its own is of it.
+        most = self.size / (before + 1)
+        found: list[np.ndarray] = []
+        last = -1
+        while last < n:
+            gaps = self.rng.geometric(most, size=int(n * most + 6 * np.sqrt(n * most)) + 10)
+            found.append(last + gaps.cumsum())
+            last = int(found[-1][-1])
+        candidates = np.concatenate(found)
+        candidates = candidates[candidates < n]
+        stay = self.rng.random_sample(len(candidates)) * (before + 1 + candidates) < before + 1
+        return candidates[stay]
 
 
 class Draws(Sample):

@@ -116,7 +116,7 @@ def test_reservoir_is_uniform():
     state = np.random.RandomState(0)
     for _ in range(4000):
         reservoir = Reservoir(6, state)
-        for start, stop in ((0, 4), (4, 20), (20, 21), (21, 60)):
+        for start, stop in ((0, 4), (4, 20), (20, 21), (21, 30), (30, 31), (31, 60)):
             X = np.arange(start, stop, dtype=float)[:, None]
             kept = reservoir.offer(X)
             assert set(X[kept, 0]) <= set(reservoir.rows[:, 0])

@@ -68,6 +68,30 @@ def test_blocks_give_what_the_array_gives(case, engine, weighted, rng):
     np.testing.assert_allclose(streamed.run.history.lower_bound, whole.run.history.lower_bound, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_buffers_of_columns_give_what_the_array_gives(tmp_path, engine, dtype, rng):
+    """In Fortran order, the last block a part of its buffer."""
+    X = groups(rng, 700, dtype)
+    start = fit(X, "gaussian", 3, random_state=0, max_iter=1).params
+    options = {"start": start, "engine": engine, "max_iter": 2, "tol": 0.0}
+    whole = fit(X, "gaussian", 3, **options)
+    streamed = fit(open_source(parquet_files(tmp_path, X), block_rows=300), "gaussian", 3, **options)
+    rtol = 1e-4 if dtype == np.float32 else 1e-10
+    np.testing.assert_allclose(streamed.params.means, whole.params.means, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(streamed.params.covariances, whole.params.covariances, rtol=rtol, atol=rtol)
+
+
+def test_online_em_and_coresets_read_files(tmp_path, rng):
+    X = groups(rng, 40_000)
+    path = parquet_files(tmp_path, X)
+    for method in ("stepwise", "incremental"):
+        found = fastem.fit_online(path, "gaussian", 3, method=method, batch_size=2000, random_state=0)
+        whole = fastem.fit_online(list(X.reshape(4, -1, D)), "gaussian", 3, method=method, random_state=0)
+        assert found.run.lower_bound == pytest.approx(whole.run.lower_bound, abs=0.05)
+    rows, weights = fastem.coreset(path, 500, random_state=0)
+    assert (rows.shape, round(weights.sum())) == ((500, D), 40_000)
+
+
 @pytest.mark.parametrize("start", ["auto", "kmeans", "k-means++", "random", "random_from_data"])
 @pytest.mark.parametrize("n_init", [1, 3])
 def test_starts_come_from_a_sample(tmp_path, start, n_init, rng):
