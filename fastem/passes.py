@@ -117,9 +117,9 @@ class ArrayRows(Rows):
             return None
         return runner.engine.group_rows(family, self.X, params, n_threads=runner.n_threads)
 
-    def moments(self, kind: Moments, runner: Runner) -> Stats:
+    def moments(self, kind: Moments, runner: Runner, about: np.ndarray | None = None) -> Stats:
         X, sample_weight = self.X, self.sample_weight
-        centre = rough_centre(X, sample_weight)
+        centre = rough_centre(X, sample_weight) if about is None else about
         total: Stats | None = None
         step = len(X) if X.dtype == np.float64 else max(1, 2**17 // X.shape[1])
         for start in range(0, len(X), step):

@@ -22,7 +22,7 @@ FLOORS = [
     {"acceleration", "compilation", "criteria", "degeneracy", "init", "mixture", "passes", "restarts"},
     {"runs", "split_merge"},
     {"fitting", "persistence", "progress"},
-    {"plotting", "online", "coresets"},
+    {"plotting", "online", "coresets", "distributed"},
     {"estimators"},
     {"selection", "environment"},
     {"cli"},

@@ -17,11 +17,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastem import criteria
 from fastem.acceleration import ACCELERATIONS
+from fastem.criteria import Totals
 from fastem.data.arrays import as_weights, is_plain
 from fastem.degeneracy import DegenerateComponentWarning, told
 from fastem.em import STOPPING_RULES
 from fastem.engines import ENGINES, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
+from fastem.estimators.dispatch import Collection, as_collection
 from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
@@ -100,11 +102,13 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, float32 or float64; arrays in any memory order and memory maps are read where they lie.
+        X : array-like of shape (n_samples, n_features), or Dask array or data frame
+            Rows, float32 or float64; arrays in any memory order and memory maps are read where they lie, and the
+            partitions of a collection on the machines that hold them.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights; weight 2 is the row twice.
+            Non-negative weights; weight 2 is the row twice. Those of a collection are a collection, in the same
+            partitions.
 
         Returns
         -------
@@ -133,7 +137,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
         """
         X = self._fit(X, sample_weight)
-        return self._posterior(X, "labels").labels
+        return self._posterior(X, "labels").labels if as_collection(X) is None else self.predict(X)
 
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, step_size: StepSize | None = None
@@ -214,16 +218,25 @@ class BaseMixture(DensityMixin, BaseEstimator):
         # The first rows of partial_fit may still wait for a start.
         return hasattr(self, "weights_")
 
-    def _fit(self, X: Any, sample_weight: Any) -> np.ndarray:
+    def _fit(self, X: Any, sample_weight: Any) -> Any:
         self._validate_params()
-        if is_plain(X) and len(X) >= 2 and not hasattr(self, "feature_names_in_"):
-            self.n_features_in_ = X.shape[1]
+        collection = as_collection(X)
+        rows: Any
+        if collection is not None:
+            validate_data(self, collection.like, skip_check_array=True)
+            rows, weight, dtype = collection.rows(sample_weight), None, collection.dtype
         else:
-            X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
+            if is_plain(X) and len(X) >= 2 and not hasattr(self, "feature_names_in_"):
+                self.n_features_in_ = X.shape[1]
+            else:
+                X = validate_data(
+                    self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False
+                )
+            rows, weight, dtype = X, as_weights(sample_weight, len(X)), X.dtype
+        n_features = self.n_features_in_
         family = self._family()
-        weight = as_weights(sample_weight, len(X))
         goes_on = self.warm_start and hasattr(self, "converged_")
-        start: Any = self._fitted_params() if goes_on else self._given_params(None, X.shape[1], X.dtype)
+        start: Any = self._fitted_params() if goes_on else self._given_params(None, n_features, dtype)
         progress = ProgressLine(
             self.verbose,
             self.verbose_interval,
@@ -231,15 +244,15 @@ class BaseMixture(DensityMixin, BaseEstimator):
             self.tol,
             # Of a panel's starts it is not known beforehand which will run in full.
             n_init=self.n_init if start is None and self.init_params != "auto" else 1,
-            heading=self._runner(X.shape) if self.verbose > 1 else "",
+            heading=self._runner(rows.shape) if self.verbose > 1 else "",
         )
         with progress:
             result = fit(
-                X,
+                rows,
                 family,
                 self.n_components,
                 start=self.init_params if start is None else start,
-                amend=lambda found: self._given_params(found, X.shape[1], X.dtype),
+                amend=lambda found: self._given_params(found, n_features, dtype),
                 sample_weight=weight,
                 tol=self.tol,
                 max_iter=self.max_iter,
@@ -255,7 +268,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 split_merge=self.split_merge,
                 strict=self.strict,
             )
-        self._set_result(result, X.dtype)
+        self._set_result(result, dtype)
         if not self.converged_ and not result.run.interrupted and self.max_iter > 0:
             warnings.warn(
                 f"Best performing initialization did not converge in {self.n_iter_} iterations. Increase max_iter or "
@@ -313,6 +326,21 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _posterior(self, X: np.ndarray, *wanted: str) -> Any:
         return self._mixture.posterior(X, *wanted, engine=self.engine, n_threads=self.n_threads)
 
+    def _evaluate(self, X: Any, wanted: str) -> Any:
+        """``labels``, ``log_likelihood`` or ``responsibilities`` of rows, in memory or in a collection."""
+        collection = self._check_collection(X)
+        if collection is not None:
+            return collection.posterior(self._mixture, wanted, self.engine, self.n_threads)
+        return getattr(self._posterior(self._check_rows(X), wanted), wanted)
+
+    def _check_collection(self, X: Any) -> Collection | None:
+        """The collection that ``X`` is, of the features that the model was fitted to; None for what is in memory."""
+        collection = as_collection(X)
+        if collection is not None:
+            check_is_fitted(self)
+            validate_data(self, collection.like, skip_check_array=True, reset=False)
+        return collection
+
     def _check_rows(self, X: Any) -> np.ndarray:
         if not hasattr(self, "weights_"):
             check_is_fitted(self)
@@ -332,7 +360,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_samples,)
         """
-        return self._posterior(self._check_rows(X), "labels").labels
+        return self._evaluate(X, "labels")
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Posterior probability of each component for each row (the responsibilities).
@@ -345,7 +373,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
         """
-        return self._posterior(self._check_rows(X), "responsibilities").responsibilities
+        return self._evaluate(X, "responsibilities")
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-likelihood ``log p(x)`` of each row.
@@ -358,7 +386,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         log_likelihood : ndarray of shape (n_samples,)
         """
-        return self._posterior(self._check_rows(X), "log_likelihood").log_likelihood
+        return self._evaluate(X, "log_likelihood")
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log-likelihood of a row, weighted by ``sample_weight``.
@@ -373,9 +401,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         score : float
         """
-        X = self._check_rows(X)
-        n, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
-        return log_likelihood / n
+        totals = self._totals(X, sample_weight)
+        return totals.log_likelihood / totals.weight
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the fitted mixture.
@@ -415,9 +442,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ----------
         Schwarz (1978), Estimating the dimension of a model.
         """
-        X = self._check_rows(X)
-        n, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
-        return criteria.bic(log_likelihood, self._n_parameters(), n)
+        totals = self._totals(X, sample_weight)
+        return criteria.bic(totals.log_likelihood, self._n_parameters(), totals.weight)
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Akaike information criterion, ``-2 log L + 2 df``: lower is better.
@@ -431,9 +457,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         aic : float
         """
-        X = self._check_rows(X)
-        _, log_likelihood = self._total(X, as_weights(sample_weight, len(X)))
-        return criteria.aic(log_likelihood, self._n_parameters())
+        return criteria.aic(self._totals(X, sample_weight).log_likelihood, self._n_parameters())
 
     def icl(self, X: Any, sample_weight: Any = None) -> float:
         """Integrated completed likelihood: BIC plus twice the entropy of the responsibilities; lower is better.
@@ -454,10 +478,18 @@ class BaseMixture(DensityMixin, BaseEstimator):
         Biernacki, Celeux & Govaert (2000), Assessing a mixture model for clustering with the integrated completed
         likelihood; the entropy form of McLachlan & Peel (2000), section 6.10.
         """
+        totals = self._totals(X, sample_weight, entropy=True)
+        return criteria.icl(totals.log_likelihood, self._n_parameters(), totals.weight, totals.entropy)
+
+    def _totals(self, X: Any, sample_weight: Any, entropy: bool = False) -> Totals:
+        """Weight, log-likelihood and, where asked for, entropy of the responsibilities of all rows."""
+        collection = self._check_collection(X)
+        if collection is not None:
+            return collection.totals(self._mixture, sample_weight, self.engine, self.n_threads, entropy)
         X = self._check_rows(X)
         weight = as_weights(sample_weight, len(X))
         n, log_likelihood = self._total(X, weight)
-        return criteria.icl(log_likelihood, self._n_parameters(), n, self._entropy(X, weight))
+        return Totals(n, log_likelihood, self._entropy(X, weight) if entropy else 0.0)
 
     def _entropy(self, X: np.ndarray, weight: np.ndarray | None) -> float:
         """Entropy of the responsibilities of all rows."""
