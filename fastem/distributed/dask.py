@@ -14,7 +14,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask.base import flatten, get_scheduler
+from dask.base import get_scheduler
 
 from fastem.criteria import Totals
 from fastem.data.arrays import as_weights
@@ -44,18 +44,22 @@ class DaskRows(PartitionedRows):
     def __init__(self, X: Any, sample_weight: Any = None) -> None:
         _check_table(X)
         weight = None if sample_weight is None else _weights_like(X, sample_weight)
-        given = [each for each in (X, weight) if each is not None]
-        self._persisted = _persisted(given)
+        self._persisted = _persisted(X) | ({} if weight is None else _persisted(weight))
         self._graph: dict[Any, Any] = {**self._persisted}
-        keys = []
-        for collection in dask.optimize(*given):
-            self._graph.update(collection.__dask_graph__())
-            keys.append(list(flatten(collection.__dask_keys__())))
-        self._get = get_scheduler(collections=[X])
-        super().__init__(X.shape[1], len(keys[0]))
-        self._keys = keys[0]
-        self._weight_keys = keys[1] if weight is not None else [None] * self.n_partitions
+        self._keys = self._add(X)
+        self._weight_keys = [None] * len(self._keys) if weight is None else self._add(weight)
         self._sources = [self._sources_of(key) for key in self._keys]
+        self._get = get_scheduler(collections=[X])
+        super().__init__(X.shape[1], len(self._keys))
+
+    def _add(self, collection: Any) -> list[Any]:
+        """Take the collection into the graph, as Dask optimises it; the keys of its partitions."""
+        keys = []
+        for part in np.ravel(np.asarray(collection.to_delayed(), dtype=object)):
+            keys.append(part.key)
+            if part.key not in self._graph:
+                self._graph.update(part.__dask_graph__())
+        return keys
 
     def _sources_of(self, key: Any) -> set[Any]:
         """Keys of what is persisted and goes into a partition."""
@@ -184,14 +188,10 @@ def _token() -> str:
     return uuid.uuid4().hex
 
 
-def _persisted(collections: list[Any]) -> dict[Any, Any]:
+def _persisted(collection: Any) -> dict[Any, Any]:
     """Futures of what is persisted on a cluster, by key; as long as they are kept, so is what they stand for."""
-    return {
-        value.key: value
-        for collection in collections
-        for value in dict(collection.__dask_graph__()).values()
-        if hasattr(value, "key") and hasattr(value, "client")
-    }
+    values = dict(collection.__dask_graph__()).values()
+    return {value.key: value for value in values if hasattr(value, "key") and hasattr(value, "client")}
 
 
 def _check_table(X: Any) -> None:

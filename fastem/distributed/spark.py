@@ -222,10 +222,11 @@ def transform(
         dtype=dtype,
         mixture=Mixture(mixture.family, mixture.params),
         engine=engine,
-        prediction=predictionCol,
-        probability=probabilityCol,
+        wanted=[what for what, name in (("labels", predictionCol), ("responsibilities", probabilityCol)) if name],
+        names=[field.name for field in fields],
     )
-    result = df.select("*", *_numbered(inputs)).mapInArrow(work, StructType(fields))
+    kept = [_column(name) for name in df.columns]
+    result = df.select(*_numbered([*kept, *inputs])).mapInArrow(work, StructType(fields))
     if probabilityCol and isinstance(columns, str) and isinstance(df.schema[columns].dataType, VectorUDT):
         result = result.withColumn(probabilityCol, array_to_vector(_column(probabilityCol)))
     return result
@@ -265,7 +266,8 @@ def _column(name: str) -> Any:
 
 
 def _numbered(inputs: Sequence[Any]) -> list[Any]:
-    return [column.alias(f"fastem_input_{i}") for i, column in enumerate(inputs)]
+    # Names without dots, which mapInArrow would take for fields of a structure.
+    return [column.alias(f"fastem_{i}") for i, column in enumerate(inputs)]
 
 
 def _sound(found: list[Any]) -> list[Any]:

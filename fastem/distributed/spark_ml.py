@@ -136,7 +136,7 @@ class GaussianMixture(_Settings, Estimator["GaussianMixtureModel"], DefaultParam
         )
         model = GaussianMixtureModel(result)
         model._resetUid(self.uid)
-        return self._copyValues(model.setParent(self))
+        return self._copyValues(model)
 
 
 class GaussianMixtureModel(_Settings, Model, MLReadable["GaussianMixtureModel"], MLWritable):

@@ -119,23 +119,22 @@ def with_posterior(
     dtype: np.dtype[Any],
     mixture: Mixture,
     engine: str,
-    prediction: str,
-    probability: str,
+    wanted: Sequence[str],
+    names: Sequence[str],
 ) -> Iterator[pa.RecordBatch]:
-    """Labels and responsibilities, those that have a name, in place of the inputs, which are the last columns."""
-    wanted = [what for what, name in (("labels", prediction), ("responsibilities", probability)) if name]
+    """Labels, responsibilities, those that are wanted, in place of the inputs, which are the last columns."""
     for batch in batches:
         if not batch.num_rows:
             continue
         X = as_matrix(batch.columns[-n_inputs:], dtype)
         mixture.family.check_data(X)
         found = mixture.posterior(X, *wanted, engine=engine, n_threads=1)
-        columns = dict(zip(batch.schema.names[:-n_inputs], batch.columns[:-n_inputs], strict=True))
-        if prediction:
-            columns[prediction] = pa.array(found.labels, pa.int32())
-        if probability:
+        columns = batch.columns[:-n_inputs]
+        if "labels" in wanted:
+            columns.append(pa.array(found.labels, pa.int32()))
+        if "responsibilities" in wanted:
             n_rows, n_components = found.responsibilities.shape
             ends = np.arange(0, (n_rows + 1) * n_components, n_components, dtype=np.int32)
             values = found.responsibilities.astype(np.float64, copy=False).ravel()
-            columns[probability] = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
-        yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+            columns.append(pa.ListArray.from_arrays(pa.array(ends), pa.array(values)))
+        yield pa.RecordBatch.from_arrays(columns, names=list(names))
