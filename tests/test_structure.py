@@ -118,7 +118,8 @@ def run(code, cwd):
 def test_import_is_light(tmp_path):
     code = (
         "import sys, fastem; dir(fastem); "
-        "print([m for m in ('numba', 'sklearn', 'scipy', 'matplotlib', 'rich', 'numpy') if m in sys.modules])"
+        "heavy = ('numba', 'sklearn', 'scipy', 'matplotlib', 'rich', 'numpy', 'dask', 'pyspark'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     assert run(code, tmp_path).stdout.strip() == "[]"
 

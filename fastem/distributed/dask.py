@@ -137,7 +137,7 @@ class DaskCollection:
     def __init__(self, X: Any) -> None:
         _check_table(X)
         self.X = X
-        self._is_frame = hasattr(X, "columns")
+        self._is_frame = not isinstance(X, da.Array)
         self.like = X._meta if self._is_frame else np.empty((0, X.shape[1]), X.dtype)
         values = self.like.to_numpy() if self._is_frame else self.like
         self.dtype = np.dtype(np.float32 if values.dtype == np.float32 else np.float64)
@@ -195,7 +195,8 @@ def _persisted(collection: Any) -> dict[Any, Any]:
 
 
 def _check_table(X: Any) -> None:
-    if not isinstance(X, da.Array) and not hasattr(X, "columns"):
+    # The module of data frames, which needs pandas, is not imported for arrays.
+    if not isinstance(X, da.Array) and not type(X).__module__.startswith("dask.dataframe"):
         raise TypeError(
             f"fastem takes dask arrays and data frames, but got a {type(X).__module__}.{type(X).__name__}; "
             "dask.array.from_delayed makes an array of delayed parts"
