@@ -93,6 +93,8 @@ class GaussianMixture(_Settings, Estimator["GaussianMixtureModel"], DefaultParam
     engine : str, default="auto"
     """
 
+    _input_kwargs: dict[str, Any]  # keyword_only's
+
     @keyword_only
     def __init__(
         self,
@@ -120,7 +122,7 @@ class GaussianMixture(_Settings, Estimator["GaussianMixtureModel"], DefaultParam
         return self._set(**self._input_kwargs)
 
     def _fit(self, dataset: Any) -> GaussianMixtureModel:
-        get = self.getOrDefault
+        get: Any = self.getOrDefault
         result = fit(
             dataset,
             self.getFeaturesCol(),
@@ -225,7 +227,7 @@ class _ModelWriter(MLWriter):
 class _ModelReader(MLReader[GaussianMixtureModel]):
     def load(self, path: str) -> GaussianMixtureModel:
         metadata = DefaultParamsReader.loadMetadata(path, self.sparkSession)
-        text = self.sparkSession.read.text(f"{path}/mixture", wholetext=True).first()[0]
+        text = self.sparkSession.read.text(f"{path}/mixture", wholetext=True).collect()[0][0]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "mixture.json"
             file.write_text(text, encoding="utf-8")
