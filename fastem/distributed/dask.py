@@ -138,8 +138,9 @@ class DaskCollection:
         _check_table(X)
         self.X = X
         self._is_frame = not isinstance(X, da.Array)
-        self.like = X._meta if self._is_frame else np.empty((0, X.shape[1]), X.dtype)
-        values: Any = self.like.to_numpy() if self._is_frame else self.like
+        like: Any = X._meta if self._is_frame else np.empty((0, X.shape[1]), X.dtype)
+        values = like.to_numpy() if self._is_frame else like
+        self.like = like
         self.dtype = np.dtype(np.float32 if values.dtype == np.float32 else np.float64)
 
     def rows(self, sample_weight: Any = None) -> DaskRows:
