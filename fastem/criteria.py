@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over rows that criteria are made of; totals add."""
+
+    weight: float
+    log_likelihood: float
+    entropy: float
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            self.weight + other.weight,
+            self.log_likelihood + other.log_likelihood,
+            self.entropy + other.entropy,
+        )
 
 
 def bic(log_likelihood: float, n_parameters: int, weight: float) -> float:

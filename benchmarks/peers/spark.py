@@ -37,11 +37,11 @@ class Spark(Peer):
         from pyspark.ml.clustering import GaussianMixture
         from pyspark.ml.functions import array_to_vector
 
-        spark = _session(n_threads)
+        spark = session(n_threads)
         java = psutil.Process(spark._jvm.java.lang.ProcessHandle.current().pid())
         with tempfile.TemporaryDirectory(prefix="fastem-benchmark-") as folder:
             path = Path(folder) / "rows.parquet"
-            _write(X, path)
+            write_rows(X, path)
             frame = spark.read.parquet(str(path)).repartition(n_threads)
             frame = frame.select(array_to_vector("row").alias("features")).cache()
             frame.count()
@@ -63,7 +63,7 @@ class Spark(Peer):
             frame.unpersist(blocking=True)
 
 
-def _session(n_threads: int) -> Any:
+def session(n_threads: int) -> Any:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master(f"local[{n_threads}]").appName("fastem-benchmark")
@@ -79,7 +79,7 @@ def _session(n_threads: int) -> Any:
     return builder.getOrCreate()
 
 
-def _write(X: np.ndarray, path: Path) -> None:
+def write_rows(X: np.ndarray, path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Number, Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastem import criteria
 from fastem.acceleration import ACCELERATIONS
+from fastem.criteria import Totals
 from fastem.data.arrays import as_weights, is_plain
 from fastem.data.blocks import Block
 from fastem.data.sources import Source, is_streamed, open_source
@@ -28,13 +29,14 @@ from fastem.degeneracy import DegenerateComponentWarning, told
 from fastem.em import STOPPING_RULES
 from fastem.engines import ENGINES, choose_engine, pass_work
 from fastem.engines.threads import resolve_threads
+from fastem.estimators.dispatch import Collection, as_collection
 from fastem.families import Family, Params
 from fastem.fitting import FitResult, fit
 from fastem.init import START_METHODS
 from fastem.mixture import Mixture
 from fastem.progress import ProgressLine
 from fastem.sampling import as_random_state
-from fastem.streaming import Checkpoint, posteriors, write_posteriors
+from fastem.streaming import Checkpoint, StreamedCollection, write_posteriors
 
 if TYPE_CHECKING:
     from fastem.online import StepSize
@@ -125,10 +127,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features), or what :func:`fastem.open_source` takes or returns
             Rows, float32 or float64; arrays in any memory order and memory maps are read where they lie. Files (a path,
             a folder, ``"events/*.parquet"``), Arrow data, HDF5, Zarr and iterables of blocks are read block by block in
-            each pass, in memory that does not grow with the rows.
+            each pass, in memory that does not grow with the rows; the partitions of a Dask array or data frame on the
+            machines that hold them.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
-            Non-negative weights; weight 2 is the row twice.
+            Non-negative weights; weight 2 is the row twice. Those of a Dask collection are one in the same partitions.
         columns, weight_column, filter, missing, cache
             As in :func:`fastem.open_source`. Data frames and arrays too are read block by block where one of the first
             three is given, or rows with missing values are to be dropped (``n_dropped_`` counts them).
@@ -181,10 +184,10 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_samples,)
         """
-        if is_streamed(X):
-            return np.concatenate(list(self.fit(X, sample_weight=sample_weight).predict(X)))
-        X = self._fit(X, sample_weight)
-        return self._posterior(X, "labels").labels
+        if as_collection(X) is None:
+            return self._posterior(self._fit(X, sample_weight), "labels").labels
+        labels = self.fit(X, sample_weight=sample_weight).predict(X)
+        return np.concatenate(list(labels)) if is_streamed(X) else labels
 
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, step_size: StepSize | None = None
@@ -271,21 +274,25 @@ class BaseMixture(DensityMixin, BaseEstimator):
 
     def _fit(self, X: Any, sample_weight: Any, checkpoint: Checkpoint | None = None) -> Any:
         self._validate_params()
-        if isinstance(X, Source):
-            self.n_features_in_ = X.n_features
-            if X.named:
-                self.feature_names_in_ = np.array(X.names, dtype=object)
-            elif hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
-        elif is_plain(X) and len(X) >= 2 and not hasattr(self, "feature_names_in_"):
-            self.n_features_in_ = X.shape[1]
+        collection = as_collection(X)
+        rows: Any
+        if collection is not None:
+            self._note_features(collection)
+            rows, weight = collection.rows(sample_weight), None
+            shape, dtype = collection.shape, collection.dtype
         else:
-            X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
+            if is_plain(X) and len(X) >= 2 and not hasattr(self, "feature_names_in_"):
+                self.n_features_in_ = X.shape[1]
+            else:
+                X = validate_data(
+                    self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False
+                )
+            rows, weight = X, as_weights(sample_weight, len(X))
+            shape, dtype = X.shape, X.dtype
+        n_features = self.n_features_in_
         family = self._family()
-        weight = sample_weight if isinstance(X, Source) else as_weights(sample_weight, len(X))
-        shape = (X.n_samples or 0, X.n_features) if isinstance(X, Source) else X.shape
         goes_on = self.warm_start and hasattr(self, "converged_")
-        start: Any = self._fitted_params() if goes_on else self._given_params(None, shape[1], X.dtype)
+        start: Any = self._fitted_params() if goes_on else self._given_params(None, n_features, dtype)
         progress = ProgressLine(
             self.verbose,
             self.verbose_interval,
@@ -297,11 +304,11 @@ class BaseMixture(DensityMixin, BaseEstimator):
         )
         with progress:
             result = fit(
-                X,
+                rows,
                 family,
                 self.n_components,
                 start=self.init_params if start is None else start,
-                amend=lambda found: self._given_params(found, shape[1], X.dtype),
+                amend=lambda found: self._given_params(found, n_features, dtype),
                 sample_weight=weight,
                 tol=self.tol,
                 max_iter=self.max_iter,
@@ -319,8 +326,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 checkpoint=checkpoint,
                 standardize=getattr(self, "standardize", False),
             )
-        self._set_result(result, X.dtype)
-        self.n_dropped_ = X.n_dropped if isinstance(X, Source) else 0
+        self._set_result(result, dtype)
+        self.n_dropped_ = 0 if collection is None else collection.n_dropped
         if not self.converged_ and not result.run.interrupted and self.max_iter > 0:
             warnings.warn(
                 f"Best performing initialization did not converge in {self.n_iter_} iterations. Increase max_iter or "
@@ -378,20 +385,29 @@ class BaseMixture(DensityMixin, BaseEstimator):
     def _posterior(self, X: np.ndarray, *wanted: str) -> Any:
         return self._mixture.posterior(X, *wanted, engine=self.engine, n_threads=self.n_threads)
 
-    def _source(self, X: Any) -> Source:
-        """The rows that a fitted model is asked about; its features are found by name where both have names."""
-        check_is_fitted(self)
-        if isinstance(X, Source):
-            return X
-        names = getattr(self, "feature_names_in_", None)
-        source = open_source(X, cache=None)
-        if names is None or not source.named or source.names == list(names):
-            return source
-        return open_source(X, columns=list(names), cache=None)
+    def _evaluate(self, X: Any, wanted: str) -> Any:
+        """``labels``, ``log_likelihood`` or ``responsibilities`` of rows, in memory or in a collection."""
+        collection = self._check_collection(X)
+        if collection is not None:
+            return collection.posterior(self._mixture, wanted, self.engine, self.n_threads)
+        return getattr(self._posterior(self._check_rows(X), wanted), wanted)
 
-    def _streamed(self, X: Any, wanted: str) -> Iterator[np.ndarray]:
-        found = posteriors(self._mixture, self._source(X), (wanted,), self.engine, self.n_threads)
-        return (getattr(block, wanted) for block in found)
+    def _check_collection(self, X: Any) -> Collection | None:
+        """The collection that ``X`` is, of the features that the model was fitted to; None for what is in memory."""
+        collection = as_collection(X)
+        if collection is not None:
+            check_is_fitted(self)
+            if collection.names is None:
+                validate_data(self, collection.like, skip_check_array=True, reset=False)
+            else:
+                collection = collection.of_features(getattr(self, "feature_names_in_", None))
+        return collection
+
+    def _note_features(self, collection: Collection) -> None:
+        """What a fit remembers of the features."""
+        validate_data(self, collection.like, skip_check_array=True)
+        if collection.names is not None:
+            self.feature_names_in_ = np.array(collection.names, dtype=object)
 
     def _check_rows(self, X: Any) -> np.ndarray:
         if not hasattr(self, "weights_"):
@@ -413,9 +429,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
             Of files, Arrow data, blocks and other sources an iterator over those of each block.
         """
-        if not is_plain(X) and is_streamed(X):
-            return self._streamed(X, "labels")
-        return self._posterior(self._check_rows(X), "labels").labels
+        return self._evaluate(X, "labels")
 
     def predict_proba(self, X: Any) -> Any:
         """Posterior probability of each component for each row (the responsibilities).
@@ -430,9 +444,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         responsibilities : ndarray of shape (n_samples, n_components)
             Or an iterator, as in :meth:`predict`.
         """
-        if not is_plain(X) and is_streamed(X):
-            return self._streamed(X, "responsibilities")
-        return self._posterior(self._check_rows(X), "responsibilities").responsibilities
+        return self._evaluate(X, "responsibilities")
 
     def score_samples(self, X: Any) -> Any:
         """Log-likelihood ``log p(x)`` of each row.
@@ -447,9 +459,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         log_likelihood : ndarray of shape (n_samples,)
             Or an iterator, as in :meth:`predict`.
         """
-        if not is_plain(X) and is_streamed(X):
-            return self._streamed(X, "log_likelihood")
-        return self._posterior(self._check_rows(X), "log_likelihood").log_likelihood
+        return self._evaluate(X, "log_likelihood")
 
     def predict_to(
         self, path: str | os.PathLike[str], X: Any, *, proba: bool = False, log_likelihood: bool = False
@@ -472,8 +482,10 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ValueError
             If the file cannot be written, or the rows are not the model's.
         """
+        check_is_fitted(self)
         check_table(path)
-        write_posteriors(path, self._mixture, self._source(X), proba, log_likelihood, self.engine, self.n_threads)
+        rows = StreamedCollection(X).of_features(getattr(self, "feature_names_in_", None))
+        write_posteriors(path, self._mixture, rows.source, proba, log_likelihood, self.engine, self.n_threads)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log-likelihood of a row, weighted by ``sample_weight``.
@@ -488,8 +500,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         score : float
         """
-        n, log_likelihood, _ = self._totals(X, sample_weight)
-        return log_likelihood / n
+        totals = self._totals(X, sample_weight)
+        return totals.log_likelihood / totals.weight
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the fitted mixture.
@@ -529,8 +541,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ----------
         Schwarz (1978), Estimating the dimension of a model.
         """
-        n, log_likelihood, _ = self._totals(X, sample_weight)
-        return criteria.bic(log_likelihood, self._n_parameters(), n)
+        totals = self._totals(X, sample_weight)
+        return criteria.bic(totals.log_likelihood, self._n_parameters(), totals.weight)
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Akaike information criterion, ``-2 log L + 2 df``: lower is better.
@@ -544,8 +556,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         aic : float
         """
-        _, log_likelihood, _ = self._totals(X, sample_weight)
-        return criteria.aic(log_likelihood, self._n_parameters())
+        return criteria.aic(self._totals(X, sample_weight).log_likelihood, self._n_parameters())
 
     def icl(self, X: Any, sample_weight: Any = None) -> float:
         """Integrated completed likelihood: BIC plus twice the entropy of the responsibilities; lower is better.
@@ -566,43 +577,17 @@ class BaseMixture(DensityMixin, BaseEstimator):
         Biernacki, Celeux & Govaert (2000), Assessing a mixture model for clustering with the integrated completed
         likelihood; the entropy form of McLachlan & Peel (2000), section 6.10.
         """
-        n, log_likelihood, entropy = self._totals(X, sample_weight, with_entropy=True)
-        return criteria.icl(log_likelihood, self._n_parameters(), n, entropy)
+        totals = self._totals(X, sample_weight, entropy=True)
+        return criteria.icl(totals.log_likelihood, self._n_parameters(), totals.weight, totals.entropy)
 
-    def _entropy(self, X: np.ndarray, weight: np.ndarray | None) -> float:
-        """Entropy of the responsibilities of all rows."""
-        # A slice at a time: responsibilities of all rows would outweigh the data.
-        step = max(1, 2**20 // self.n_components)
-        return sum(
-            criteria.entropy_of(
-                self._posterior(X[rows], "responsibilities").responsibilities, None if weight is None else weight[rows]
-            )
-            for rows in (slice(start, start + step) for start in range(0, len(X), step))
-        )
-
-    def _totals(self, X: Any, sample_weight: Any, with_entropy: bool = False) -> tuple[float, float, float]:
-        """Total weight and log-likelihood of all rows, and the entropy of responsibilities if it is asked for."""
-        if is_streamed(X):
-            if sample_weight is not None:
-                raise ValueError("weights of files and blocks come with them; see fastem.open_source")
-            blocks: Iterable[Block] = self._source(X).blocks()
-        else:
-            X = self._check_rows(X)
-            blocks = [Block(X, as_weights(sample_weight, len(X)))]
-        n = log_likelihood = entropy = 0.0
-        for block in blocks:
-            weight, found = self._total(block.X, block.weight)
-            n += weight
-            log_likelihood += found
-            entropy += self._entropy(block.X, block.weight) if with_entropy else 0.0
-        return n, log_likelihood, entropy
-
-    def _total(self, X: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
-        """Total weight and log-likelihood of all rows."""
-        log_likelihood = self._posterior(X, "log_likelihood").log_likelihood.astype(np.float64)
-        if weight is None:
-            return float(len(X)), float(log_likelihood.sum())
-        return float(weight.sum()), float(weight @ log_likelihood)
+    def _totals(self, X: Any, sample_weight: Any, entropy: bool = False) -> Totals:
+        """Weight, log-likelihood and, where asked for, entropy of the responsibilities of all rows."""
+        collection = self._check_collection(X)
+        if collection is not None:
+            return collection.totals(self._mixture, sample_weight, self.engine, self.n_threads, entropy)
+        X = self._check_rows(X)
+        weight = as_weights(sample_weight, len(X))
+        return self._mixture.totals(X, weight, entropy=entropy, engine=self.engine, n_threads=self.n_threads)
 
     # Files.
 

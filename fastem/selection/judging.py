@@ -51,7 +51,7 @@ class Judge:
         else:
             fitted = self._estimator(model, best)
             total = fits.log_likelihood(family, best.result.params)
-            entropy = fitted._entropy(fits.X, fits.sample_weight)
+            entropy = fitted._totals(fits.X, fits.sample_weight, entropy=True).entropy
             reached = np.array([run.result.run.lower_bound for run in model.runs])
             near = np.abs(reached - best.result.run.lower_bound) <= _AGREEING * fits.tol
             facts |= {

@@ -1,7 +1,17 @@
 """EM over data beyond memory: passes over a source's blocks, checkpoints, and what a model says of each row."""
 
 from fastem.streaming.checkpoints import Checkpoint, Journal
+from fastem.streaming.collection import StreamedCollection
 from fastem.streaming.posteriors import posteriors, write_posteriors
 from fastem.streaming.rows import OnBlock, SourceRows, open_rows
 
-__all__ = ["Checkpoint", "Journal", "OnBlock", "SourceRows", "open_rows", "posteriors", "write_posteriors"]
+__all__ = [
+    "Checkpoint",
+    "Journal",
+    "OnBlock",
+    "SourceRows",
+    "StreamedCollection",
+    "open_rows",
+    "posteriors",
+    "write_posteriors",
+]

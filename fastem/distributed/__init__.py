@@ -1,0 +1,1 @@
+"""The same passes on a cluster: partitions stay where they are, statistics travel."""
