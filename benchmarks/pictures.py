@@ -101,7 +101,7 @@ def parallel(folder: Path, seeds: int) -> str:
         X, _ = parallel_clusters(seed)
         criteria = [Theirs(k, random_state=seed).fit(X).bic(X) for k in range(1, 7)]
         chosen["scikit-learn"].append(1 + int(np.argmin(criteria)))
-        table = fastem.search(X, range(1, 7), ["full"], random_state=seed, reg_covar="auto")
+        table = fastem.search(X, range(1, 7), ["full"], random_state=seed)
         chosen["fastem"].append(table.best.n_components)
     for row in rows:
         if row[0] in chosen:
@@ -167,7 +167,7 @@ def collapse(folder: Path, seeds: int) -> str:
         THEM: lambda K, X: Theirs(K, random_state=0).fit(X),
         "scikit-learn, rows times 1e6": lambda K, X: Theirs(K, random_state=0).fit(X * 1e6),
         "scikit-learn, `reg_covar=0`": lambda K, X: Theirs(K, random_state=0, reg_covar=0).fit(X),
-        "fastem": lambda K, X: GaussianMixture(K, random_state=0, reg_covar="auto").fit(X),
+        "fastem": lambda K, X: GaussianMixture(K, random_state=0).fit(X),
         "fastem, `reg_covar=0`": lambda K, X: GaussianMixture(K, random_state=0, reg_covar=0).fit(X),
     }
     rows = []
@@ -260,7 +260,7 @@ def spurious(folder: Path, seeds: int) -> str:
         "the best of 100 starts": lambda k, seed: Theirs(
             k, n_init=100, init_params="random_from_data", random_state=seed
         ),
-        "fastem": lambda k, seed: GaussianMixture(k, reg_covar="auto", random_state=seed),
+        "fastem": lambda k, seed: GaussianMixture(k, random_state=seed),
     }
     counts = dict.fromkeys(makers, 0)
     scores: dict[str, list[float]] = {name: [] for name in makers}
@@ -275,7 +275,7 @@ def spurious(folder: Path, seeds: int) -> str:
             scores[name].append(models[2].score(X))
             if seed == 0 and name != THEM:
                 panels[f"{name}: {scores[name][0]:.2f} nats a row"] = (models[2].predict(X), _parameters(models[2]))
-        table = fastem.search(X, range(1, 6), ["full"], random_state=seed, reg_covar="auto")
+        table = fastem.search(X, range(1, 6), ["full"], random_state=seed)
         ones["fastem.search"] += table.best.n_components == 1
         marked += sum(record.spurious for record in table)
     partitions(np.random.default_rng(0).normal(size=(60, 2)), panels, folder / "spurious.png")
@@ -307,7 +307,7 @@ def starts(folder: Path, seeds: int) -> str:
         "scikit-learn": lambda s: Theirs(K, random_state=s, **tight),
         "k-means++": lambda s: Theirs(K, init_params="k-means++", random_state=s, **tight),
         "random_from_data": lambda s: Theirs(K, init_params="random_from_data", random_state=s, **tight),
-        "fastem": lambda s: GaussianMixture(K, reg_covar="auto", random_state=s, **tight),
+        "fastem": lambda s: GaussianMixture(K, random_state=s, **tight),
     }
     models = {name: [make(seed).fit(X) for seed in range(seeds)] for name, make in fits.items()}
     reached = {name: np.array([model.score(X) for model in found]) for name, found in models.items()}

@@ -82,7 +82,7 @@ def test_every_problem_is_told(problem, reg_covar, rng):
 
 
 @pytest.mark.filterwarnings("ignore::fastem.DegenerateComponentWarning")
-@pytest.mark.parametrize("reg_covar", [1e-6, "auto"])
+@pytest.mark.parametrize("reg_covar", [0.0, 1e-6, "auto"])
 @pytest.mark.parametrize("n_init", [1, 3])
 @pytest.mark.parametrize("deviations", [1e1, 1e2, 1e3, 1e4, 1e5, 1e6])
 def test_an_outlier_does_not_hide_the_clusters(deviations, n_init, reg_covar, rng):

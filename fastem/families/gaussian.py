@@ -41,6 +41,8 @@ _LARGER_RIDGES = (1e-6, 1e-4, 1e-2)
 _INFLATED = 10.0
 # A variance is that of reg_covar alone, and the mixture's far more.
 _ALONE, _FAR_MORE = 1.001, 100.0
+# A share of the variance over all rows that is rounding.
+_CONSTANT_SHARE = 1e-13
 # So many roundings of its mean are no deviation of a feature.
 _ROUNDINGS = 8 * float(np.finfo(np.float64).eps)
 
@@ -238,10 +240,10 @@ class Gaussian(Family[GaussianParams]):
         return self.make_params(params.weights, params.means, covariances)
 
     def held_up(self, stats: Stats) -> GaussianParams | None:
-        """The M-step with as small a ``reg_covar`` as it can have, of shares of the variances of all rows."""
+        """The M-step with as small a ``reg_covar`` as it can have, of shares of the variances within components."""
         if self.is_relative:
             return self._relative_to(stats).held_up(stats)
-        variances = _variances(stats.together())
+        variances = _variances_within(stats)
         if not np.isfinite(variances).all():
             return None
         for share in _LARGER_RIDGES:
@@ -379,6 +381,17 @@ def _variances(total: Stats) -> np.ndarray:
     mass, second = total.mass[0], total.second[0]
     variances = (np.diagonal(second) if total.moments == "full" else second) / mass - (total.first[0] / mass) ** 2
     return np.where(variances > (_ROUNDINGS * total.origin[0]) ** 2, variances, 1.0)
+
+
+def _variances_within(stats: Stats) -> np.ndarray:
+    """Variance of each feature within components, on average; over all rows where there is none, or it is not known."""
+    overall = _variances(stats.together())
+    if stats.moments == "first":
+        return overall
+    masses = np.maximum(stats.mass, np.finfo(np.float64).tiny)
+    second = stats.recenter(stats.origin + stats.first / masses[:, None]).second
+    within = (np.diagonal(second, axis1=1, axis2=2) if stats.moments == "full" else second).sum(axis=0) / masses.sum()
+    return np.where(within > _CONSTANT_SHARE * overall, within, overall)
 
 
 def _log(weights: np.ndarray) -> np.ndarray:
