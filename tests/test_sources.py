@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fastem import fit
 from fastem.data.sources import block_rows_for, open_source
 from fastem.data.sources import cache as caching
 
@@ -290,7 +291,7 @@ def test_files_that_change_between_passes_are_named(tmp_path, X):
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2])
 
-    for kind in ("folder", "npy", "text"):
+    for kind in ("folder", "npy", "text", "hdf5"):
         folder = tmp_path / kind
         folder.mkdir()
         data = KINDS[kind](folder, X)
@@ -354,6 +355,12 @@ def test_files_that_do_not_fit_together(tmp_path, X):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="has no files that end in"):
         open_source(tmp_path / "empty")
+
+
+def test_lazy_frames_are_to_be_collected(X):
+    polars = pytest.importorskip("polars")
+    with pytest.raises(ValueError, match=r"collect\(\) the Polars LazyFrame"):
+        fit(polars.DataFrame({"a": [1.0, 2.0]}).lazy())
 
 
 def test_what_is_no_data(X):

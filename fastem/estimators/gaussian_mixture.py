@@ -19,7 +19,7 @@ from fastem.mixture import Mixture
 
 # Fitted attributes that scikit-learn's model has not.
 _NOT_OF_SKLEARN = ("history_", "engine_", "init_lower_bounds_", "init_methods_", "reg_covar_", "covariance_prior_",
-                   "diagnostics_")  # fmt: skip
+                   "diagnostics_", "n_dropped_")  # fmt: skip
 
 
 class GaussianMixture(BaseMixture):
@@ -138,6 +138,8 @@ class GaussianMixture(BaseMixture):
         The engine that ran.
     diagnostics_ : list of fastem.degeneracy.Diagnosis
         Components that collapsed or that no row is left to, with the iteration; empty where all is well.
+    n_dropped_ : int
+        Rows with missing values that ``fit(missing="drop")`` left out.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only where ``X`` has feature names that are all strings.

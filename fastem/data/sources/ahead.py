@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from typing import TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 ALIVE = 3
 
 
-def read_ahead(items: Generator[T, None, None]) -> Iterator[T]:
+def read_ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
     """The items, each made while the one before is in use; errors are raised where the items are taken."""
     ready: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
     places = Semaphore(ALIVE - 2)

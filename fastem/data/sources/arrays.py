@@ -213,6 +213,8 @@ class SlicedReader(Reader):
 
     def pieces(self, start: Position = BEGIN, n_rows: int = 2**16) -> Iterator[Piece]:
         assert self.n_samples is not None
+        for state in self.files:
+            state.check()
         for first in range(start[1], self.n_samples, n_rows):
             rows = slice(first, first + n_rows)
             try:

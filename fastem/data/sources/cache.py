@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from threading import Lock
 from typing import IO, Any
 
@@ -140,7 +140,7 @@ class Keeping:
         self._cache: Cache | None = cache
         self._is_asked_for = is_asked_for
 
-    def __call__(self, blocks: Iterator[Block]) -> Generator[Block, None, None]:
+    def __call__(self, blocks: Generator[Block, None, None]) -> Generator[Block, None, None]:
         try:
             for block in blocks:
                 if self._cache is not None:
@@ -148,6 +148,7 @@ class Keeping:
                 yield block
             self.kept, self._cache = self._cache, None
         finally:
+            blocks.close()
             if self._cache is not None:
                 self._cache.close()
 

@@ -13,7 +13,7 @@ import numpy as np
 from fastem.data.sources.arrays import ArrayReader, NpyReader, SlicedReader, sliced
 from fastem.data.sources.arrow import FORMATS, ArrowReader, need_pyarrow, open_files
 from fastem.data.sources.frames import FrameReader
-from fastem.data.sources.reading import Reader, listed
+from fastem.data.sources.reading import FileState, Reader, listed
 from fastem.data.sources.source import CacheKind, Missing, Source
 from fastem.data.sources.streams import BlocksReader
 from fastem.data.sources.text import TEXT_ENDINGS, TextReader
@@ -96,7 +96,7 @@ def is_streamed(data: Any) -> bool:
     if isinstance(data, Source) or _is_path(data):
         return True
     module = type(data).__module__.partition(".")[0]
-    if module in ("pyarrow", "h5py", "zarr"):
+    if module in ("pyarrow", "h5py", "zarr") or (module == "polars" and not hasattr(data, "__array__")):
         return True
     if isinstance(data, (list, tuple)):
         first = data[0] if data else None
@@ -218,7 +218,9 @@ def _open_hdf5(path: Path, columns: Any, weight_column: Any) -> SlicedReader:
         file = h5py.File(path, "r")
     except OSError as error:
         raise ValueError(f"{path} is not an HDF5 file, or it is damaged ({error})") from error
-    return sliced(file, str(path), columns, weight_column)
+    reader = sliced(file, str(path), columns, weight_column)
+    reader.files = [FileState.of(path)]
+    return reader
 
 
 def _open_zarr(path: Path, columns: Any, weight_column: Any) -> SlicedReader:

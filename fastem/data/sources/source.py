@@ -114,8 +114,9 @@ class Source:
             yield from self._checked(start)
             return
         keeping = self._new_cache() if start == BEGIN else None
-        blocks = self._checked(start)
-        yield from read_ahead(blocks if keeping is None else keeping(blocks))
+        blocks = read_ahead(self._checked(start))
+        # Written by this thread: the other one has enough to do with decoding.
+        yield from blocks if keeping is None else keeping(blocks)
         if keeping is not None:
             self._cache = keeping.kept
 
