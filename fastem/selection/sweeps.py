@@ -98,7 +98,8 @@ class Sweeps:
         rng = np.random.RandomState(_SAMPLE_SEED)
         # Where the rows are many, starts race on a sample of them.
         self.heat = fits.heat(largest, rng)
-        self.partitions = Partitions(fits.rows, max(k for k, _ in models), choose_engine(fits.engine, 0.0), rng)
+        most = max(k for k, _ in models)
+        self.partitions = Partitions(fits.rows, most, choose_engine(fits.engine, 0.0), rng) if most > 1 else None
 
     def run(self, warm_starts: bool) -> None:
         numbers = sorted({k for k, _ in self.models})
@@ -163,8 +164,9 @@ class Sweeps:
     # Where to start.
 
     def _partition(self, model: Model) -> list[GaussianParams]:
+        """The tree's, where there are that many clusters and they have covariances."""
         found = []
-        if 1 < model.n_components <= self.fits.n_samples:
+        if self.partitions is not None and model.n_components > 1:
             with suppress(ValueError):
                 found.append(self.partitions.start(model.family, model.n_components))
         return found
