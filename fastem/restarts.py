@@ -129,7 +129,7 @@ def race(
         sound = {i: run for i, run in outcomes.items() if isinstance(run, EMResult)}
         if any(run.interrupted for run in found.values() if isinstance(run, EMResult)):
             return outcomes, {i: run for i, run in outcomes.items() if i in found}
-        ranks = _ranked(found, worth)
+        ranks = ranked(found, worth)
         n_left = max(1, min(int(len(starts) * heat.share), len(ranks)))
         # What has left the race stands behind, in the order in which it did. What collapses on a sample may hold on
         # all rows: such a start comes last, and from its beginning.
@@ -146,7 +146,7 @@ def race(
     return {i: outcomes[i] for i in starts if i in outcomes}, finals
 
 
-def _ranked(found: Mapping[int, Outcome], worth: Worth) -> list[int]:
+def ranked(found: Mapping[int, Outcome], worth: Worth) -> list[int]:
     """Numbers of the runs, best first; of those at the same likelihood the first."""
     keys = {i: (worth(i, run), run.lower_bound) for i, run in found.items() if isinstance(run, EMResult)}
     ranks: list[int] = []

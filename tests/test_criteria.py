@@ -104,7 +104,7 @@ def test_search_by_cross_validation(X):
     table = search(X, [1, 2, 3], ["full", "spherical"], "cv", n_folds=5, random_state=4)
     assert table.best.n_components == 2
     rng = np.random.RandomState(4)
-    rng.randint(np.iinfo(np.int32).max, size=5)  # the starts' seeds come first
+    rng.randint(np.iinfo(np.int32).max, size=1)  # the seed of the start comes first
     folds, ridge = make_folds(len(X), 5, rng), 1e-6 * np.diag(X.var(axis=0))
     one = next(record for record in table if (record.n_components, record.covariance_type) == (1, "full"))
     expected = sum(

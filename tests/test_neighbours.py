@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fastem import Gaussian
 from fastem.families.covariance_structures import COVARIANCE_TYPES
-from fastem.selection.neighbours import Components, merges, splits
+from fastem.selection.neighbours import Components, merges, room_for_splits, splits
 
 
 @pytest.fixture
@@ -53,6 +54,35 @@ def test_splits_do_not_depend_on_units(mixture):
     for one, other in zip(splits(mixture), splits(scaled), strict=True):
         # The halves of a cut have no order.
         np.testing.assert_allclose(np.sort(one.means * units, axis=0), np.sort(other.means, axis=0), rtol=1e-9)
+
+
+def of_labels(X, labels):
+    groups = [X[labels == k] for k in np.unique(labels)]
+    return Components(
+        np.array([len(group) / len(X) for group in groups]),
+        np.array([group.mean(axis=0) for group in groups]),
+        np.array([np.cov(group.T, bias=True) for group in groups]),
+    )
+
+
+def test_the_component_that_is_two_has_most_room(rng):
+    X = rng.normal(size=(400, 2)) + np.repeat([[0, 0], [0, 0], [10, -2], [10, 2]], 100, axis=0)
+    labels = np.repeat([0, 1], 200)
+    mixture = of_labels(X, labels)
+    room = room_for_splits(mixture, X, np.eye(2)[labels])
+    assert len(room) == len(splits(mixture))
+    halves = splits(mixture)[room.argmax()].means[1:]
+    assert sorted(halves[:, 1]) == pytest.approx([-1.8, 1.8], abs=0.4)
+
+
+def test_room_is_the_moment_index(rng):
+    X = rng.exponential(size=(500, 2)) * [3, 1]
+    room = room_for_splits(of_labels(X, np.zeros(500)), X * 1.0, np.ones((500, 1)))
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    axes = np.linalg.eigh(np.cov(scaled.T, bias=True))[1][:, ::-1]
+    along = scaled @ axes
+    expected = 500 * (stats.skew(along) ** 2 + stats.kurtosis(along) ** 2 / 4) / 12
+    np.testing.assert_allclose(room, expected, rtol=1e-9)
 
 
 def test_merges_keep_the_moments_and_take_the_nearest_first(mixture):

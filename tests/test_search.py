@@ -5,6 +5,7 @@ import math
 import re
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from fastem import Gaussian, GaussianMixture, GaussianMixtureSearch, search
 from fastem.selection import SearchTable
 from fastem.selection.spurious import fault_of
+
+DATA = Path(__file__).parent / "data"
 
 SETTINGS = {"n_init": 5, "random_state": 0, "tol": 1e-5, "max_iter": 1000}
 
@@ -86,12 +89,11 @@ def test_criteria_and_weights(rng, criterion):
 
 
 def test_the_chosen_model_can_be_made_again(faithful):
-    for numbers in ([3], [2, 3]):  # from a seed, and from a neighbour
+    for numbers in ([3], [2, 3]):  # from a start of its own, and from a neighbour
         best = search(faithful, numbers, ["full"], n_init=3, random_state=5, tol=1e-7)[-1].model
         again = clone(best).fit(faithful)
         assert again.get_params()["n_init"] == 1
         np.testing.assert_allclose(again.means_, best.means_, rtol=1e-9)
-        assert (best.means_init is None) is (numbers == [3])
 
 
 def test_more_starts_are_never_worse(faithful):
@@ -111,7 +113,7 @@ def test_a_model_that_fails_is_a_record(rng):
     assert math.isnan(failed.log_likelihood)
     assert "n_components = 9" in failed.message
     assert table.best is table[0]
-    assert (failed.n_starts, failed.starts_agreeing) == (5, 0)
+    assert (failed.n_starts, failed.starts_agreeing) == (1, 0)
     with pytest.raises(ValueError, match=r"no model could be fitted: .*n_components = 9"):
         _ = search(X, [9], ["diag"]).best
 
@@ -137,7 +139,8 @@ def test_a_collapsed_start_is_dropped(faithful):
     assert min(start.bic(faithful) for start in starts) < 2300
     sound = max((s for s, c in zip(starts, collapsed, strict=True) if not c), key=lambda s: s.lower_bound_)
     record = search(faithful, [6], ["diag"], n_init=6, random_state=4, **settings)[0]
-    assert np.array_equal(record.model.means_, sound.means_)
+    assert not record.spurious
+    assert record.log_likelihood >= sound.score(faithful) * len(faithful) - 0.1
     assert record.value > 2314.3
 
 
@@ -227,11 +230,13 @@ def test_bad_data_are_an_error_and_not_a_record(faithful):
 
 
 def test_neighbours_find_what_starts_do_not(faithful):
-    """Faithful has maxima of three full covariances that five starts by k-means++ miss, and one split finds."""
-    alone, helped = (search(faithful, [2, 3], ["full"], random_state=0, warm_starts=w)[1] for w in (False, True))
-    assert helped.log_likelihood > alone.log_likelihood + 1
-    assert (alone.n_starts, helped.n_starts) == (5, 7)
-    assert helped.log_likelihood == pytest.approx(-1114.44, abs=0.01)
+    alone, helped = (search(faithful, range(1, 7), ["diag"], random_state=0, warm_starts=w) for w in (False, True))
+    gains = [b.log_likelihood - a.log_likelihood for a, b in zip(alone, helped, strict=True)]
+    assert gains[2] > 2
+    assert min(gains[:4]) > -0.01
+    # The tree's partition, and one by init_params; of neighbours one up and one down.
+    assert [record.n_starts for record in alone][:3] == [1, 2, 2]
+    assert [record.n_starts for record in helped][:2] == [1, 3]
 
 
 def test_a_component_more_is_never_worse(iris):
@@ -248,7 +253,73 @@ def test_a_component_less_starts_from_two_that_are_merged(rng):
     up = search(X, [3], ["spherical"], **bad)[0]
     table = search(X, [3, 4], ["spherical"], n_init=1, random_state=1)
     assert table[0].log_likelihood >= up.log_likelihood
-    assert table[0].n_starts == 2  # its own, and the merged one; there is no smaller neighbour
+    assert table[0].n_starts == 3  # the tree's, its own, and the merged one; there is no smaller neighbour
+
+
+def parallel_clusters(seed):
+    """Two elongated clusters side by side: four apart across their deviation of a half, and ten along."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(1000, 2)) * [10, 0.5] + np.repeat([[0, 0], [0, 4]], 500, axis=0)
+
+
+def test_two_parallel_elongated_clusters():
+    chosen = [search(parallel_clusters(s), range(1, 5), "full", random_state=s).best.n_components for s in range(20)]
+    assert chosen == [2] * 20
+
+
+@pytest.mark.slow
+def test_two_parallel_elongated_clusters_in_any_structure():
+    """They are of one covariance, along the features."""
+    for seed in range(20):
+        best = search(parallel_clusters(seed), range(1, 5), random_state=seed).best
+        assert (best.n_components, best.model._family().structure.name[2]) == (2, "I"), seed
+
+
+# Published tables.
+
+# The best of mclust's 14 structures and 1 to 9 components.
+PUBLISHED = {"iris": (2, "VEV", 561.7285), "faithful": (3, "tied", 2314.316), "acidity": (2, "tied", 392.0723)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", PUBLISHED)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_published_best_of_all(data, seed, request):
+    n_components, covariance_type, bic = PUBLISHED[data]
+    best = search(request.getfixturevalue(data), random_state=seed).best
+    assert (best.n_components, best.covariance_type) == (n_components, covariance_type)
+    assert best.bic == pytest.approx(bic, abs=0.03)
+
+
+def behind_mclust(table, data):
+    """Models whose BIC is more than 0.5 above mclust's; not those of which either found a spurious solution."""
+    with (DATA / "mclust_bic.csv").open() as file:
+        rows = [line.strip().split(",") for line in file if line.startswith(data + ",")]
+    theirs = {(int(k), structure): float(bic) for _, k, structure, bic, spurious in rows if spurious == "0"}
+    behind = {}
+    for record in table:
+        key = (record.n_components, record.model._family().structure.name)
+        if not record.spurious and record.bic > theirs.get(key, np.inf) + 0.5:
+            behind[key] = (record.bic, theirs[key])
+    return behind
+
+
+# Structures whose M-step has a closed form; and where the better optima that are found seem spurious, and mclust's not.
+CLOSED = ["EII", "spherical", "EEI", "EVI", "diag", "tied", "EEV", "EVV", "full"]
+BEHIND = {"iris": {(9, "VII")}, "faithful": {(5, "VVV")}}
+
+
+@pytest.mark.parametrize("data", BEHIND)
+def test_as_good_as_mclust(data, request):
+    table = search(request.getfixturevalue(data), range(1, 5), CLOSED, random_state=0)
+    assert behind_mclust(table, data) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", BEHIND)
+def test_as_good_as_mclust_up_to_nine_components(data, request):
+    table = search(request.getfixturevalue(data), range(1, 10), CLOSED, random_state=0)
+    assert set(behind_mclust(table, data)) <= BEHIND[data]
 
 
 # Threads and interruption.
@@ -301,7 +372,8 @@ def test_progress_goes_to_stderr(faithful, capsys, monkeypatch):
 def test_many_rows_race_on_a_sample(rng):
     X = np.concatenate([rng.normal(centre, 1, size=(15_000, 2)) for centre in (0, 5, 10)])
     table = search(X, [2, 3], ["spherical"], n_init=6, random_state=0, max_iter=50)
-    assert (table.best.n_components, table.best.n_starts) == (3, 4)  # a third of the starts, and two splits
+    assert table.best.n_components == 3
+    assert table.best.n_starts <= 6  # the tree's, and the best of six and two splits; one of those that agree
     assert np.sort(table.best.model.means_[:, 0]) == pytest.approx([0, 5, 10], abs=0.05)
 
 

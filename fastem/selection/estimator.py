@@ -57,7 +57,7 @@ class GaussianMixtureSearch(DensityMixin, BaseEstimator):
         covariance_types: Any = "all",
         criterion: str = "bic",
         *,
-        n_init: int = 5,
+        n_init: int = 1,
         init_params: str = "k-means++",
         warm_starts: bool = True,
         n_folds: int = 10,

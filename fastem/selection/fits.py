@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastem.acceleration import Acceleration
+from fastem.criteria import Totals
 from fastem.data.arrays import sample_rows
-from fastem.em import Callback, Stopping
-from fastem.engines import choose_engine, pass_work
+from fastem.em import Callback, EMResult, Stopping
+from fastem.engines import Engine, choose_engine, pass_work
+from fastem.estimators import GaussianMixture
 from fastem.families import Gaussian, GaussianParams, Params
-from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult, fit
 from fastem.mixture import Mixture
 from fastem.passes import ArrayRows, Passes, Runner
-from fastem.restarts import RESTARTS
+from fastem.restarts import RESTARTS, ranked
+from fastem.runs import Loop, Runs
+from fastem.selection.workers import Workers
+from fastem.stats import Moments, Stats
+
+#: A part of a race: how many iterations, and how many starts go on at most.
+Heat = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +55,33 @@ class Fits:
     callbacks: Sequence[Callback] = ()
     strict: bool = False
 
+    @classmethod
+    def like(
+        cls,
+        template: GaussianMixture,
+        X: np.ndarray,
+        sample_weight: np.ndarray | None,
+        workers: Workers,
+        callbacks: Callback | Sequence[Callback] | None = None,
+    ) -> Fits:
+        """Fits with the options of an estimator, to be run by workers."""
+        return cls(
+            X=X,
+            sample_weight=sample_weight,
+            init_params=template.init_params,
+            tol=template.tol,
+            max_iter=template.max_iter,
+            engine=template.engine,
+            n_threads=workers.n_threads,
+            accelerate=template.accelerate,  # type: ignore[arg-type]
+            stopping=template.stopping,  # type: ignore[arg-type]
+            callbacks=(*([callbacks] if callable(callbacks) else callbacks or ()), *workers.watch),
+        )
+
+    @cached_property
+    def rows(self) -> ArrayRows:
+        return _RememberingRows(self.X, self.sample_weight)
+
     @property
     def weight(self) -> float:
         return float(len(self.X) if self.sample_weight is None else self.sample_weight.sum())
@@ -71,27 +106,26 @@ class Fits:
         """
         return self._fit(family, len(start.weights), start, callbacks=(*self.callbacks, *callbacks))
 
-    def shortlist(self, family: Gaussian, starts: Sequence[GaussianParams], most: int) -> list[GaussianParams]:
-        """Where the best of the starts are after a few iterations; at most so many."""
-        if len(starts) <= 1:
-            return list(starts)
-        reached: list[FitResult] = []
-        for start in starts:
-            try:
-                reached.append(
-                    self._fit(family, len(start.weights), start, tol=0.0, max_iter=RESTARTS.heats[0].max_iter)
-                )
-            except DegenerateComponentError:
-                continue
-        reached.sort(key=lambda result: result.run.lower_bound, reverse=True)
-        return [result.params for result in reached[:most]]  # type: ignore[misc]
+    def shortlist(
+        self, family: Gaussian, starts: Sequence[GaussianParams], heats: Sequence[Heat]
+    ) -> list[EMResult[GaussianParams]]:
+        """Where those starts are that are best after a few iterations, best first; of equals one."""
+        left = list(starts)
+        best: list[EMResult[GaussianParams]] = []
+        for iterations, most in heats if left else ():
+            n_components = len(left[0].weights)
+            runner = Runner(self._engine(family, n_components), self.n_threads)
+            loop = Loop(self.tol, self.max_iter, self.stopping, self.accelerate, -np.inf, (), "raise", self.strict)
+            runs = Runs(family, n_components, runner, loop)
+            found = runs.heat(self.rows, dict(enumerate(left)), iterations)
+            best = [found[i] for i in ranked(found, runs.worth)[:most]]  # type: ignore[misc]
+            left = [run.params for run in best]
+        return best
 
-    def log_likelihood(self, family: Gaussian, params: Params) -> float:
-        """Log-likelihood of all rows."""
+    def totals(self, family: Gaussian, params: Params, entropy: bool = False) -> Totals:
+        """Log-likelihood of all rows, and the entropy of their responsibilities where it is asked for."""
         mixture = Mixture(family, params)
-        found = mixture.posterior(self.X, "log_likelihood", engine=self.engine, n_threads=self.n_threads)
-        log_likelihood = found.log_likelihood.astype(np.float64)
-        return float(log_likelihood.sum() if self.sample_weight is None else self.sample_weight @ log_likelihood)
+        return mixture.totals(self.X, self.sample_weight, entropy=entropy, engine=self.engine, n_threads=self.n_threads)
 
     def heat(self, n_parameters: int, rng: np.random.RandomState) -> Fits:
         """The same fits to a random sample of the rows, large enough for a model of so many parameters."""
@@ -103,28 +137,44 @@ class Fits:
 
     def passes(self, family: Gaussian, rows: np.ndarray | None = None) -> Passes:
         """The two steps of EM over all rows or some."""
-        X, weight = self.X, self.sample_weight
+        some = self.rows
         if rows is not None:
-            X, weight = X[rows], None if weight is None else weight[rows]
-        return Passes(family, ArrayRows(X, weight), Runner(choose_engine(self.engine, 0.0), self.n_threads))
+            some = ArrayRows(self.X[rows], None if self.sample_weight is None else self.sample_weight[rows])
+        return Passes(family, some, Runner(choose_engine(self.engine, 0.0), self.n_threads))
+
+    def _engine(self, family: Gaussian, n_components: int) -> Engine:
+        """The engine of a whole fit, also where a part of it runs."""
+        return choose_engine(self.engine, pass_work(self.X.shape, n_components, family.moments) * self.max_iter)
 
     def _fit(
         self, family: Gaussian, n_components: int, start: str | GaussianParams, seed: int | None = None, **options: Any
     ) -> FitResult:
-        # The engine of the whole fit also where a part of it runs.
-        work = pass_work(self.X.shape, n_components, family.moments) * self.max_iter
         options = {"tol": self.tol, "max_iter": self.max_iter, **options}
         return fit(
-            self.X,
+            self.rows,
             family,
             n_components,
             start=start,
-            sample_weight=self.sample_weight,
             random_state=seed,
-            engine=choose_engine(self.engine, work).name,
+            engine=self._engine(family, n_components).name,
             n_threads=self.n_threads,
             accelerate=self.accelerate,
             stopping=self.stopping,
             strict=self.strict,
             **options,
         )
+
+
+class _RememberingRows(ArrayRows):
+    """Rows whose moments as a whole are computed once for all fits."""
+
+    def __init__(self, X: np.ndarray, sample_weight: np.ndarray | None) -> None:
+        super().__init__(X, sample_weight)
+        self._known: dict[Moments, Stats] = {}
+
+    def moments(self, kind: Moments, runner: Runner, about: np.ndarray | None = None) -> Stats:
+        if about is not None:
+            return super().moments(kind, runner, about)
+        if kind not in self._known:
+            self._known[kind] = super().moments(kind, runner)
+        return self._known[kind]

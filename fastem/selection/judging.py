@@ -7,16 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from fastem import criteria
 from fastem.em import Callback
 from fastem.estimators import GaussianMixture
-from fastem.families import Gaussian
 from fastem.selection.cross_validation import cross_validated
 from fastem.selection.fits import Fits
 from fastem.selection.records import SearchRecord
-from fastem.selection.sweeps import Model, Run
+from fastem.selection.sweeps import Model, Models, Run
 
 # Starts agree where they end within so many times tol: EM that stops at tol may be some times that from its limit.
 _AGREEING = 10.0
@@ -37,6 +35,8 @@ class Judge:
         self.fits = fits
         self.templates = templates
         self.criterion = criterion
+        # To name an estimator's parameters takes scikit-learn longer than to make it.
+        self._settings = {kind: template.get_params(deep=False) for kind, template in templates.items()}
 
     def record(self, model: Model, log_likelihood_of_one: float) -> SearchRecord:
         """The record of a model, without cross-validation."""
@@ -50,10 +50,10 @@ class Judge:
             facts["message"] = model.failures[-1] if model.failures else "interrupted before it was fitted"
         else:
             fitted = self._estimator(model, best)
-            total = fits.log_likelihood(family, best.result.params)
-            entropy = fitted._totals(fits.X, fits.sample_weight, entropy=True).entropy
-            reached = np.array([run.result.run.lower_bound for run in model.runs])
-            near = np.abs(reached - best.result.run.lower_bound) <= _AGREEING * fits.tol
+            totals = fits.totals(family, best.result.params, entropy=True)
+            total, entropy = totals.log_likelihood, totals.entropy
+            reached = np.array([run.lower_bound for run in model.runs])
+            near = np.abs(reached - best.lower_bound) <= _AGREEING * fits.tol
             facts |= {
                 "log_likelihood": total,
                 "bic": criteria.bic(total, n_parameters, fits.weight),
@@ -91,29 +91,34 @@ class Judge:
 
     def _estimator(self, model: Model, run: Run) -> GaussianMixture:
         """The fitted estimator, whose parameters lead to the same fit again."""
-        template = self.templates[model.family.covariance_type]
-        fitted = clone(template).set_params(n_components=model.n_components)
+        kind, start = model.family.covariance_type, run.start
+        template = self.templates[kind]
+        beginning = GaussianMixture(covariance_type=kind)
+        beginning._set_params_attributes(start, np.float64)
+        given = {
+            "n_components": model.n_components,
+            "weights_init": beginning.weights_,
+            "means_init": beginning.means_,
+            "precisions_init": beginning.precisions_,
+        }
+        fitted = GaussianMixture(**{**self._settings[kind], **given})
         fitted.n_features_in_ = template.n_features_in_
         if hasattr(template, "feature_names_in_"):
             fitted.feature_names_in_ = template.feature_names_in_
-        if run.start.seed is None:
-            fitted._set_params_attributes(run.start.params, np.float64)
-            fitted.set_params(
-                weights_init=fitted.weights_, means_init=fitted.means_, precisions_init=fitted.precisions_
-            )
-        else:
-            fitted.set_params(random_state=run.start.seed)
         fitted._set_result(run.result, self.fits.X.dtype)
         return fitted
 
 
-def log_likelihoods_of_one(fits: Fits, families: Mapping[str, Gaussian]) -> dict[str, float]:
+def log_likelihoods_of_one(fits: Fits, models: Models) -> dict[str, float]:
     """What NEC compares with: the log-likelihood of one component, by covariance type; NaN where it has none."""
-    found = {}
+    found: dict[str, float] = {}
     one = replace(fits, callbacks=())
-    for kind, family in families.items():
+    for family in {model.family for model in models.values()}:
+        kind = family.covariance_type
+        best = models[1, kind].best if (1, kind) in models else None
         try:
-            found[kind] = one.log_likelihood(family, one.run(family, one.fresh(family, 1, 0)).params)
+            result = best.result if best is not None else one.run(family, one.fresh(family, 1, 0))
+            found[kind] = one.totals(family, result.params).log_likelihood
         except ValueError:
             found[kind] = np.nan
     return found

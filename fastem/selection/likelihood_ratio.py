@@ -25,8 +25,8 @@ from fastem.selection.searching import DEFAULT_NUMBERS, chosen_numbers
 from fastem.selection.spurious import fault_of_fit
 from fastem.selection.workers import Workers
 
-# Starts of the larger model that are run in full, out of all splits of the smaller one and the fresh starts.
-_RUN_IN_FULL = 3
+# Iterations that all splits of the smaller model and the fresh starts are tried for, and how many are run in full.
+_HEATS = ((10, 3),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,18 +174,7 @@ def bootstrap_lrt(
     family = ArrayRows(X).scaled(template._family(), 1, runner)
     rng = check_random_state(random_state)
     workers = Workers(n_threads, pass_work(X.shape, max(numbers) + 1, family.moments), on_interrupt)
-    fits = Fits(
-        X=X,
-        sample_weight=None,
-        init_params=init_params,
-        tol=tol,
-        max_iter=max_iter,
-        engine=engine,
-        n_threads=workers.n_threads,
-        accelerate=None,
-        stopping="change",
-        callbacks=[lambda _: workers.interrupted.is_set()],
-    )
+    fits = Fits.like(template, X, None, workers)
     tests = []
     for k in numbers:
         seeds = rng.randint(np.iinfo(np.int32).max, size=(1 + n_bootstrap, n_init))
@@ -207,7 +196,7 @@ def _test(
     """The test of ``k`` components; None where it was interrupted at its beginning."""
 
     def observed(_: None) -> tuple[FitResult, float] | None:
-        null = _best(fits, family, fits.shortlist(family, _fresh(fits, family, k, seeds[0]), _RUN_IN_FULL))
+        null = _best(fits, family, _fresh(fits, family, k, seeds[0]))
         ratio = _ratio(fits, family, null, seeds[0])
         return None if workers.interrupted.is_set() else (null, ratio)
 
@@ -244,7 +233,7 @@ def _ratio(fits: Fits, family: Gaussian, null: FitResult, seeds: np.ndarray) -> 
         except DegenerateComponentError:
             continue
     starts += _fresh(fits, family, len(params.weights) + 1, seeds)
-    larger = _best(fits, family, fits.shortlist(family, starts, _RUN_IN_FULL))
+    larger = _best(fits, family, starts)
     # Both loops stop a little below their limits.
     return max(0.0, 2 * fits.weight * (larger.run.lower_bound - null.run.lower_bound))
 
@@ -254,12 +243,15 @@ def _fresh(fits: Fits, family: Gaussian, k: int, seeds: np.ndarray) -> list[Gaus
 
 
 def _best(fits: Fits, family: Gaussian, starts: Sequence[GaussianParams]) -> FitResult:
-    """The fit of the highest likelihood, of those that are not spurious if there is one."""
+    """The fit of the highest likelihood from those starts that are best after a few iterations.
+
+    One that is not spurious, if there is one.
+    """
     results: list[tuple[bool, float, FitResult]] = []
     message = "every start collapsed within a few iterations"
-    for start in starts:
+    for found in fits.shortlist(family, starts, _HEATS):
         try:
-            result = fits.run(family, start)
+            result = fits.run(family, found.params)
         except DegenerateComponentError as error:
             message = str(error)
             continue

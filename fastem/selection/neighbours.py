@@ -79,15 +79,52 @@ def splits(mixture: Components) -> list[Components]:
     Richardson & Green (1997), On Bayesian analysis of mixtures with an unknown number of components, section 3.2, for
     splits that keep the moments.
     """
-    n_components, n_features = mixture.means.shape
+    unit, lengths, axes = _longest_axes(mixture)
+    reaches = _HALF * lengths[:, :, None] * axes * unit
+    return [_split(mixture, k, reach) for along in reaches for k, reach in enumerate(along)]
+
+
+def room_for_splits(mixture: Components, X: np.ndarray, masses: np.ndarray) -> np.ndarray:
+    """Of each split what it may gain: how far a component's rows are from a Gaussian along the axis that is cut.
+
+    It is the negentropy to fourth order, ``n (skewness^2 + kurtosis^2 / 4) / 12``: as much log-likelihood as a better
+    density of that coordinate could have.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    masses : ndarray of shape (n_samples, n_components)
+        Responsibilities times sample weights.
+
+    Returns
+    -------
+    room : ndarray of shape (n_splits,)
+        In the order of :func:`splits`.
+
+    References
+    ----------
+    Jones & Sibson (1987), What is projection pursuit?, section 3, for the index.
+    """
+    unit, lengths, axes = _longest_axes(mixture)
+    total = np.maximum(masses.sum(axis=0), np.finfo(np.float64).tiny)
+    rooms = []
+    for length, axis in zip(lengths, axes / unit, strict=True):
+        along = X @ axis.T - (mixture.means * axis).sum(axis=1)
+        along /= np.where(length > 0, length, np.inf)
+        squares = along**2
+        skewness = (masses * squares * along).sum(axis=0) / total
+        kurtosis = (masses * squares**2).sum(axis=0) / total - 3
+        rooms.append(total * (skewness**2 + kurtosis**2 / 4) / 12)
+    return np.concatenate(rooms)
+
+
+def _longest_axes(mixture: Components) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Deviations of the features; and in their units lengths (n_axes, K) and axes (n_axes, K, D), longest first."""
     unit = np.sqrt(np.maximum(np.diagonal(mixture.total()), np.finfo(np.float64).tiny))
-    lengths, axes = np.linalg.eigh(mixture.covariances / np.outer(unit, unit))
-    found = []
-    for axis in range(1, min(_AXES, n_features) + 1):
-        # Rounding may make the shortest length negative.
-        reach = _HALF * np.sqrt(np.maximum(lengths[:, -axis], 0))[:, None] * axes[:, :, -axis] * unit
-        found += [_split(mixture, k, reach[k]) for k in range(n_components)]
-    return found
+    squares, axes = np.linalg.eigh(mixture.covariances / np.outer(unit, unit))
+    longest = slice(None, -min(_AXES, len(unit)) - 1, -1)
+    # Rounding may make the shortest length negative.
+    return unit, np.sqrt(np.maximum(squares.T[longest], 0)), axes.transpose(2, 0, 1)[longest]
 
 
 def _split(mixture: Components, k: int, reach: np.ndarray) -> Components:

@@ -57,7 +57,7 @@ def search(
     criterion: str = "bic",
     *,
     sample_weight: Any = None,
-    n_init: int = 5,
+    n_init: int = 1,
     init_params: str = "k-means++",
     warm_starts: bool = True,
     n_folds: int = 10,
@@ -75,10 +75,11 @@ def search(
 ) -> SearchTable:
     """Fit Gaussian mixtures of several sizes and covariance structures, and find the best by a criterion.
 
-    Each model has ``n_init`` starts of its own. Going up, it starts also from the solution of a component less with
-    one split in two: every split is tried for ten iterations, and the best two go on. Going down, it starts from the
-    solution of a component more with two merged that lose little as one. Solutions with a component that collapsed, or
-    that lies on a few rows by chance, are set aside (:func:`fastem.selection.spurious.fault_of`).
+    Going up, a model starts from a partition of a tree that serves all models, from ``n_init`` starts by
+    ``init_params``, and from the solution of a component less with one split in two. Going down, it starts from the
+    solution of a component more with two merged that lose little as one, and from those of structures near to its own.
+    All but the first are tried for a few iterations, and the best go on. Solutions with a component that collapsed, or
+    that is there by chance, are set aside (:mod:`fastem.selection.spurious`).
 
     Parameters
     ----------
@@ -90,8 +91,8 @@ def search(
         in the table whichever chooses; "cv" costs ``n_folds`` more fits a model.
     sample_weight : array-like of shape (n_samples,), optional
         Weight 2 is the row twice.
-    n_init : int, default=5
-        Starts of each model by ``init_params``; one is enough for a single component.
+    n_init : int, default=1
+        Starts of each model by ``init_params``, and how many of these and its neighbour's run in full; more find more.
     init_params : str, default="k-means++"
         As for :class:`GaussianMixture`. Starts by k-means++ differ more from each other than those by k-means.
     warm_starts : bool, default=True
@@ -123,36 +124,27 @@ def search(
 
     References
     ----------
-    Fraley & Raftery (2002), Model-based clustering, discriminant analysis, and density estimation. Ueda, Nakano,
-    Ghahramani & Hinton (2000), SMEM algorithm for mixture models, for splits and merges as starts. Biernacki, Celeux &
+    Fraley & Raftery (1998), How many clusters? Which clustering method?, for the tree. Ueda, Nakano, Ghahramani &
+    Hinton (2000), SMEM algorithm for mixture models, for splits and merges as starts. Biernacki, Celeux &
     Govaert (2003), Choosing starting values for the EM algorithm, for short runs.
     """
-    numbers = chosen_numbers(n_components)
-    shape = getattr(X, "shape", None) or np.asarray(X).shape
-    kinds = chosen_types(covariance_types, n_features=shape[1] if len(shape) == 2 else 1)
-    if not numbers or not kinds:
-        raise ValueError(f"a search needs numbers of components and covariance types, but got {numbers} and {kinds}")
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {CRITERIA}, but got {criterion!r}")
     options: dict[str, Any] = {
+        "n_init": n_init,
+        "init_params": init_params,
         "tol": tol,
         "max_iter": max_iter,
         "reg_covar": reg_covar,
-        "init_params": init_params,
         "engine": engine,
         "n_threads": n_threads,
+        "callbacks": callbacks,
+        "on_interrupt": on_interrupt,
         "accelerate": accelerate,
         "stopping": stopping,
     }
-    for k in numbers:
-        checked = GaussianMixture(k, n_init=n_init, callbacks=callbacks, on_interrupt=on_interrupt, **options)
-        checked._validate_params()
-    templates = {kind: GaussianMixture(covariance_type=kind, **options) for kind in kinds}
-    for template in templates.values():
-        template._validate_params()
-        # Names of features are the estimator's business.
-        rows = validate_data(template, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
-    rows = as_rows(rows)
+    numbers = chosen_numbers(n_components)
+    templates, rows = _templates(X, numbers, covariance_types, options)
     rng = check_random_state(random_state)
     seeds = [int(seed) for seed in rng.randint(np.iinfo(np.int32).max, size=n_init)]
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
@@ -162,30 +154,43 @@ def search(
     families = {kind: data.scaled(template._family(), 1, runner) for kind, template in templates.items()}
     work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
     workers = Workers(n_threads, work, on_interrupt)
-    given = [callbacks] if callable(callbacks) else list(callbacks or ())
-    fits = Fits(
-        X=rows,
-        sample_weight=weight,
-        init_params=init_params,
-        tol=tol,
-        max_iter=max_iter,
-        engine=engine,
-        n_threads=workers.n_threads,
-        accelerate=accelerate,
-        stopping=stopping,
-        callbacks=[*given, lambda _: workers.interrupted.is_set()],
-    )
-    order = [(k, kind) for k in numbers for kind in kinds]
-    models = {(k, kind): Model(k, families[kind]) for k, kind in order}
-    judge = Judge(fits, templates, criterion)
+    fits = Fits.like(next(iter(templates.values())), rows, weight, workers, callbacks)
+    models = {(k, kind): Model(k, family) for k in numbers for kind, family in families.items()}
     sweeps = 1 + (warm_starts and len(numbers) > 1) + (folds is not None)
-    with GridProgress(order, shown=bool(verbose), sweeps=sweeps) as progress:
+    with GridProgress(list(models), shown=bool(verbose), sweeps=sweeps) as progress:
         Sweeps(fits, models, workers, seeds, progress).run(warm_starts)
-        ones = log_likelihoods_of_one(fits, families)
-        records = [judge.record(model, ones[model.family.covariance_type]) for model in models.values()]
+        judge = Judge(fits, templates, criterion)
+        ones = log_likelihoods_of_one(fits, models)
+        records = [judge.record(model, ones[kind]) for (_, kind), model in models.items()]
         if folds is not None:
             records = _cross_validated(judge, workers, list(models.values()), records, folds, progress)
     return SearchTable(tuple(records), criterion, workers.interrupted.is_set())
+
+
+def _templates(
+    X: Any, numbers: Sequence[int], covariance_types: str | Iterable[str], options: dict[str, Any]
+) -> tuple[dict[str, GaussianMixture], np.ndarray]:
+    """An estimator of each covariance type, which knows the names of features; and the rows. Checks all of them."""
+    shape = getattr(X, "shape", None) or np.asarray(X).shape
+    kinds = chosen_types(covariance_types, n_features=shape[1] if len(shape) == 2 else 1)
+    if not numbers or not kinds:
+        raise ValueError(f"a search needs numbers of components and covariance types, but got {numbers} and {kinds}")
+    for k in numbers:
+        GaussianMixture(k, **options)._validate_params()
+    named = GaussianMixture()
+    templates = {}
+    for kind in kinds:
+        GaussianMixture(covariance_type=kind, **options)._validate_params()
+        # A model of the table has one start, and nothing to do with the search any more.
+        kept = {name: value for name, value in options.items() if name not in ("n_init", "callbacks", "on_interrupt")}
+        templates[kind] = GaussianMixture(covariance_type=kind, **kept)
+    # Names of features are the estimator's business.
+    rows = validate_data(named, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
+    for template in templates.values():
+        template.n_features_in_ = named.n_features_in_
+        if hasattr(named, "feature_names_in_"):
+            template.feature_names_in_ = named.feature_names_in_
+    return templates, as_rows(rows)
 
 
 def _cross_validated(

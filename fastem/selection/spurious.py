@@ -7,12 +7,60 @@ from typing import Any
 import numpy as np
 
 from fastem.degeneracy import told
+from fastem.em import EMResult
 from fastem.families import Gaussian, GaussianParams
 from fastem.fitting import FitResult
+from fastem.selection.fits import Fits
 from fastem.selection.neighbours import Components
 
 # So much smaller than those of the other components is the determinant of a spurious one.
 _FAR_BELOW = 1e-4
+# So much smaller than their mean is that of a component which has to show that it is there.
+_TIGHT = 0.1
+
+
+def found_by_chance(fits: Fits, family: Gaussian, run: EMResult[GaussianParams]) -> str:
+    """Why a solution is one that chance alone would give; empty where it is not.
+
+    A tight component, whose determinant is less than a tenth of the (weighted, geometric) mean of all, may owe its
+    place and shape to rows that lie close to each other by chance. The mixture without it, the others as they are,
+    then is hardly worse: by less than ``p log n`` of log-likelihood, where the component has ``p`` free parameters of
+    its own.
+
+    That is a bound of what chance gains. For a component whose parameters were fixed beforehand, the likelihood ratio
+    of the rows has mean 1 under the mixture without it, and is ``exp(x)`` with a chance of ``exp(-x)`` at most. And of
+    the order of ``n^p`` components can be told apart on ``n`` rows: as many sets of rows are cut out by ellipsoids.
+    BIC, which asks for half as much, takes the component's parameters for ones that all rows tell of.
+
+    References
+    ----------
+    McLachlan & Peel (2000), Finite mixture models, section 3.10; Seo & Kim (2012), Root selection in normal mixture
+    models: what a few rows contribute to the likelihood tells spurious maxima. Vapnik & Chervonenkis (1971), On the
+    uniform convergence of relative frequencies of events to their probabilities, for the number of sets.
+    """
+    params = run.params
+    n_components, n_features = params.means.shape
+    if n_components == 1:
+        return ""
+    logs = np.linalg.slogdet(Components.of(family, params).covariances)[1]
+    own = family.n_parameters(n_components + 1, n_features) - family.n_parameters(n_components, n_features)
+    for k in np.flatnonzero(logs < params.weights @ logs + np.log(_TIGHT)):
+        loss = run.lower_bound * fits.weight - fits.totals(family, _without(params, int(k))).log_likelihood
+        if loss < own * np.log(fits.weight):
+            return (
+                f"a component of {params.weights[k] * fits.weight:.1f} rows is much smaller than the others, and "
+                f"without it the log-likelihood falls by {loss:.1f} only, as it may by chance"
+            )
+    return ""
+
+
+def _without(params: GaussianParams, k: int) -> GaussianParams:
+    """A mixture without one of its components, the others as they are."""
+    weights, means, covariances, factors = (
+        np.delete(values, k, axis=0)
+        for values in (params.weights, params.means, params.covariances, params.precisions_cholesky)
+    )
+    return GaussianParams(weights / weights.sum(), means, covariances, factors)
 
 
 def fault_of_fit(family: Gaussian, result: FitResult, n_samples: int) -> str:

@@ -4,44 +4,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastem.engines import choose_engine
 from fastem.families import Gaussian, GaussianParams
 from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult
+from fastem.mixture import Mixture
 from fastem.progress import GridProgress
 from fastem.selection.fits import Fits
-from fastem.selection.neighbours import Components, merges, splits
-from fastem.selection.spurious import fault_of_fit
+from fastem.selection.neighbours import Components, merges, room_for_splits, splits
+from fastem.selection.partitions import Partitions
+from fastem.selection.spurious import fault_of_fit, found_by_chance
 from fastem.selection.workers import Workers
 
-# Splits of a neighbour that are run in full; merges that are tried for a few iterations, and that are run in full. More
-# of them (6, 10, 3, and 4 sweeps) find higher maxima, but some of these look spurious, and no rule here sees it: on Old
-# Faithful three full covariances have a BIC below that of the published best.
-_SPLITS, _MERGES_TRIED, _MERGES = 2, 3, 1
+# Splits and merges of a neighbour that are tried.
+_SPLITS, _MERGES = 4, 2
+# Iterations that starts are tried for, and how many go on at least.
+_HEATS = ((3, 3), (8, 3))
 # One sweep up and one down; further ones start from neighbours that have improved.
 _SWEEPS = 2
-# Rows of a race are drawn with a seed of their own, the same for all models.
-_HEAT_SEED = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """Where a fit starts: the parameters, and the seed with which ``init_params`` finds them again, if it does."""
-
-    params: GaussianParams
-    seed: int | None = None
+# Rows of a race and of the tree are drawn with a seed of their own, the same for all models.
+_SAMPLE_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """A fit from a start, and why it is spurious."""
 
-    start: Start
+    start: GaussianParams
     result: FitResult
     fault: str
+
+    @property
+    def lower_bound(self) -> float:
+        return self.result.run.lower_bound
 
 
 @dataclass(eq=False)
@@ -53,17 +53,23 @@ class Model:
     runs: list[Run] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    #: The neighbour's run that starts were made of last, by the step to the neighbour.
-    started_from: dict[int, Run] = field(default_factory=dict)
+    #: The neighbour's run that starts were made of last, by the step to it or its covariance type.
+    started_from: dict[int | str, Run] = field(default_factory=dict)
 
     @property
     def best(self) -> Run | None:
         """The run of the highest likelihood, of those that are not spurious if there is one."""
-        return max(self.runs, key=lambda run: (not run.fault, run.result.run.lower_bound), default=None)
+        return max(self.runs, key=lambda run: (not run.fault, run.lower_bound), default=None)
+
+    @property
+    def is_found(self) -> bool:
+        """Whether there is a solution that is not spurious."""
+        return any(not run.fault for run in self.runs)
 
 
 #: Models by number of components and covariance type.
 Models = Mapping[tuple[int, str], Model]
+Starts = list[GaussianParams]
 
 
 class Sweeps:
@@ -76,7 +82,7 @@ class Sweeps:
         They gain runs.
     workers : Workers
     seeds : sequence of int
-        A start by ``init_params`` for each.
+        A start by ``init_params`` for each, and as many runs in full.
     progress : GridProgress
     """
 
@@ -89,8 +95,11 @@ class Sweeps:
         self.seeds = seeds
         self.progress = progress
         largest = max(m.family.n_parameters(m.n_components, fits.X.shape[1]) for m in models.values())
+        rng = np.random.RandomState(_SAMPLE_SEED)
         # Where the rows are many, starts race on a sample of them.
-        self.heat = fits.heat(largest, np.random.RandomState(_HEAT_SEED))
+        self.heat = fits.heat(largest, rng)
+        most = max(k for k, _ in models)
+        self.partitions = Partitions(fits.rows, most, choose_engine(fits.engine, 0.0), rng) if most > 1 else None
 
     def run(self, warm_starts: bool) -> None:
         numbers = sorted({k for k, _ in self.models})
@@ -103,29 +112,34 @@ class Sweeps:
         """Fit the models of as many components, which do not depend on each other, and say from how many starts."""
         models = [model for (k, _), model in self.models.items() if k == n_components]
 
-        def find(model: Model) -> list[Start]:
+        def find(model: Model) -> tuple[Starts, Starts]:
             began = time.perf_counter()
-            starts = self._fresh(model) if sweep == 0 else []
-            if warm_starts:
-                starts += self._split(model) if sweep % 2 == 0 else self._merged(model)
+            if sweep == 0:
+                found = self._best(model, self._fresh(model) + (self._split(model) if warm_starts else []))
+                most = len(self.seeds)
+                # A partition does not race: it may be far from its end, and behind the others, when these are there.
+                first, reserve = self._partition(model) + found[:most], found[most:]
+            else:
+                near = self._split(model) if sweep % 2 == 0 else self._merged(model)
+                found = self._best(model, near + self._other_structures(model))
+                first, reserve = found[:1], found[1:]
             model.seconds += time.perf_counter() - began
-            return starts
+            return first, reserve
 
-        found = [starts or [] for starts in self.workers.map(find, models)]
-        jobs = [(model, start) for model, starts in zip(models, found, strict=True) for start in starts]
-        # The bar knows of one sweep up and one down.
-        shares = {id(m): (sweep < 2) / max(1, len(starts)) for m, starts in zip(models, found, strict=True)}
+        found = [starts or ([], []) for starts in self.workers.map(find, models)]
+        first = [(model, start) for model, (starts, _) in zip(models, found, strict=True) for start in starts]
+        self._run_all(first)
+        # What is in reserve runs where all that a model has is spurious.
+        self._run_all([(m, s) for m, (_, starts) in zip(models, found, strict=True) if not m.is_found for s in starts])
+        for _ in models:
+            self.progress.step_done(n_components, float(sweep < 2))  # the bar knows of one sweep up and one down
+        return len(first)
 
-        def run(job: tuple[Model, Start]) -> tuple[Run | str, float]:
-            model, start = job
+    def _run_all(self, jobs: Sequence[tuple[Model, GaussianParams]]) -> None:
+        def run(job: tuple[Model, GaussianParams]) -> tuple[Run | str, float]:
             began = time.perf_counter()
-            outcome = self._outcome(model, start)
-            self.progress.step_done(model.n_components, shares[id(model)])
-            return outcome, time.perf_counter() - began
+            return self._outcome(*job), time.perf_counter() - began
 
-        for model, starts in zip(models, found, strict=True):
-            if not starts:
-                self.progress.step_done(model.n_components, shares[id(model)])
         # Runs are added here, in order, whichever thread ended first.
         for (model, _), done in zip(jobs, self.workers.map(run, jobs), strict=True):
             if done is None:
@@ -136,64 +150,100 @@ class Sweeps:
                 model.failures.append(outcome)
             elif not (outcome.result.run.interrupted and self.workers.interrupted.is_set()):
                 model.runs.append(outcome)
-        return len(jobs)
 
-    def _outcome(self, model: Model, start: Start) -> Run | str:
+    def _outcome(self, model: Model, start: GaussianParams) -> Run | str:
         """The fit from a start, or what went wrong."""
         watch = self.progress.following(model.n_components, model.family.covariance_type)
         try:
-            result = self.fits.run(model.family, start.params, watch)
+            result = self.fits.run(model.family, start, watch)
         except ValueError as error:
             return str(error)
-        return Run(start, result, fault_of_fit(model.family, result, self.fits.n_samples))
+        fault = fault_of_fit(model.family, result, self.fits.n_samples)
+        return Run(start, result, fault or found_by_chance(self.fits, model.family, result.run))
 
     # Where to start.
 
-    def _fresh(self, model: Model) -> list[Start]:
-        """Starts by ``init_params``; where they race, the best third."""
-        # All starts of a single component are the same.
-        seeds = self.seeds[:1] if model.n_components == 1 else self.seeds
+    def _partition(self, model: Model) -> list[GaussianParams]:
+        """The tree's, where there are that many clusters and they have covariances."""
+        found = []
+        if self.partitions is not None and model.n_components > 1:
+            with suppress(ValueError):
+                found.append(self.partitions.start(model.family, model.n_components))
+        return found
+
+    def _fresh(self, model: Model) -> list[GaussianParams]:
+        """Starts by ``init_params``; of a single component all are the same."""
         starts = []
-        for seed in seeds:
+        for seed in self.seeds if model.n_components > 1 else self.seeds[:1]:
             try:
-                starts.append(Start(self.fits.fresh(model.family, model.n_components, seed), seed))
+                starts.append(self.fits.fresh(model.family, model.n_components, seed))
             except ValueError as error:
                 model.failures.append(str(error))
-        if self.heat is self.fits or len(starts) <= 1:
-            return starts
-        return self._best(model, [start.params for start in starts], max(1, len(starts) // 3)) or starts
+        return starts
 
-    def _split(self, model: Model) -> list[Start]:
-        """Starts from a component less, one of them split."""
+    def _split(self, model: Model) -> list[GaussianParams]:
+        """Starts from a component less, one of them split; those that have most to gain."""
         below = self._neighbour(model, -1)
         if below is None or model.n_components > self.fits.n_samples:
             return []
-        return self._near(model, splits(below), _SPLITS)
+        mixture = Components.of(model.family, below)
+        candidates = splits(mixture)
+        if len(candidates) > _SPLITS:
+            X, weight = self.heat.X, self.heat.sample_weight
+            found = Mixture(model.family, below).posterior(
+                X, "responsibilities", engine=self.fits.engine, n_threads=self.fits.n_threads
+            )
+            masses = found.responsibilities if weight is None else weight[:, None] * found.responsibilities
+            order = np.argsort(-room_for_splits(mixture, X, masses), kind="stable")
+            candidates = [candidates[i] for i in order[:_SPLITS]]
+        return self._as_params(model, candidates)
 
-    def _merged(self, model: Model) -> list[Start]:
+    def _merged(self, model: Model) -> list[GaussianParams]:
         """Starts from a component more, two of them merged. A single component has nothing to gain."""
-        above = self._neighbour(model, 1)
-        if above is None or model.n_components == 1:
+        above = self._neighbour(model, 1) if model.n_components > 1 else None
+        if above is None:
             return []
-        return self._near(model, merges(above, _MERGES_TRIED), _MERGES)
+        return self._as_params(model, merges(Components.of(model.family, above), _MERGES))
 
-    def _neighbour(self, model: Model, step: int) -> Components | None:
+    def _other_structures(self, model: Model) -> list[GaussianParams]:
+        """The solutions of structures that differ in one letter of their names, made ones of this structure."""
+        starts: list[GaussianParams] = []
+        if model.n_components == 1:
+            return starts
+        for (k, kind), other in self.models.items():
+            if k == model.n_components and is_near(model.family.structure.name, other.family.structure.name):
+                best = other.best
+                if best is not None and not best.fault and model.started_from.get(kind) is not best:
+                    model.started_from[kind] = best
+                    starts += self._as_params(model, [Components.of(other.family, best.result.params)])  # type: ignore[arg-type]
+        return starts
+
+    def _neighbour(self, model: Model, step: int) -> GaussianParams | None:
         """The solution of a component more or less, unless the model has started from it before."""
         key = (model.n_components + step, model.family.covariance_type)
         best = self.models[key].best if key in self.models else None
         if best is None or best.fault or model.started_from.get(step) is best:
             return None
         model.started_from[step] = best
-        return Components.of(model.family, best.result.params)  # type: ignore[arg-type]
+        return best.result.params  # type: ignore[return-value]
 
-    def _near(self, model: Model, candidates: Sequence[Components], most: int) -> list[Start]:
+    def _as_params(self, model: Model, candidates: Sequence[Components]) -> list[GaussianParams]:
         params = []
         for candidate in candidates:
-            try:
+            with suppress(DegenerateComponentError):
                 params.append(candidate.as_params(model.family, self.fits.weight))
-            except DegenerateComponentError:
-                continue
-        return self._best(model, params, most)
+        return params
 
-    def _best(self, model: Model, params: Sequence[GaussianParams], most: int) -> list[Start]:
-        return [Start(found) for found in self.heat.shortlist(model.family, params, most)]
+    def _best(self, model: Model, starts: Sequence[GaussianParams]) -> list[GaussianParams]:
+        """The starts that are best after a few iterations, best first, and those behind that seem spurious."""
+        heats = [(iterations, max(most, len(self.seeds))) for iterations, most in _HEATS]
+        if len(starts) <= 1:
+            return list(starts)
+        found = self.heat.shortlist(model.family, starts, heats)
+        found.sort(key=lambda run: bool(found_by_chance(self.heat, model.family, run)))
+        return [run.params for run in found]
+
+
+def is_near(structure: str, other: str) -> bool:
+    """Whether the names of two covariance structures differ in one letter."""
+    return sum(a != b for a, b in zip(structure, other, strict=True)) == 1

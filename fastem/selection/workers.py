@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from fastem.em import OnInterrupt
+from fastem.em import Callback, OnInterrupt
 from fastem.engines.threads import resolve_threads
 
 T = TypeVar("T")
@@ -36,6 +36,8 @@ class Workers:
         Threads that each function may use by itself.
     interrupted : threading.Event
         Set by Ctrl-C and by errors; nothing is begun any more.
+    watch : tuple of callable
+        Callbacks with which what has begun on other threads ends too. On this thread Ctrl-C is an exception.
     """
 
     def __init__(self, n_threads: int | None, work: float, on_interrupt: OnInterrupt) -> None:
@@ -47,6 +49,7 @@ class Workers:
         self.n_threads = n_threads if work >= most else 1
         self.on_interrupt = on_interrupt
         self.interrupted = threading.Event()
+        self.watch: tuple[Callback, ...] = (lambda _: self.interrupted.is_set(),) if self._side_by_side > 1 else ()
 
     def map(self, do: Callable[[T], R], items: Sequence[T]) -> list[R | None]:
         """``do(item)`` for each item; None for those that an interruption left out."""
