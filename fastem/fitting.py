@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastem.acceleration import Acceleration, check_acceleration
 from fastem.data.arrays import as_rows, as_weights
-from fastem.data.sources import is_streamed
+from fastem.data.kinds import is_streamed
 from fastem.degeneracy import Diagnosis, told
 from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import choose_engine, pass_work
@@ -23,8 +23,9 @@ from fastem.passes import ArrayRows, Rows, Runner
 from fastem.restarts import PANELS, RESTARTS, Heat, Outcome, best_run, race
 from fastem.runs import Loop, Runs
 from fastem.sampling import borrowed_random_state
-from fastem.scaling import ScaledRows, Scaling
-from fastem.streaming import Checkpoint, OnBlock, open_rows
+
+if TYPE_CHECKING:
+    from fastem.streaming import Checkpoint, OnBlock
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ def fit(
             raise ValueError("sample_weight and checkpoint go with data, and not with rows that bring their own")
         rows = X
     elif checkpoint is not None or is_streamed(X):
+        from fastem.streaming import open_rows
+
         rows = open_rows(X, sample_weight, family, n_components, random_state, checkpoint, _told_of_blocks(callbacks))
         random_state = rows.seed
     else:
@@ -178,6 +181,8 @@ def fit(
     runner = Runner(choose_engine(engine, work), n_threads)
     scaling = None
     if standardize:
+        from fastem.scaling import ScaledRows, Scaling
+
         scaling = Scaling.of(family, rows.moments("diag", runner))
         rows, amend = ScaledRows(rows, scaling), scaling.amending(amend)
         callbacks = [scaling.told(callback) for callback in callbacks]

@@ -178,8 +178,8 @@ import sys
 from pathlib import Path
 import numpy as np
 import fastem
-from fastem.data.sources import opening
-opening._MAPPED_BYTES = 0
+from fastem.data import kinds
+kinds._MAPPED_BYTES = 0
 path = Path(sys.argv[1])
 data = path if path.suffix == ".parquet" else np.load(path, mmap_mode="r")
 family = fastem.Gaussian("diag", reg_covar=1e-3)

@@ -409,10 +409,12 @@ def test_a_full_disk_ends_the_cache_and_not_the_fit(tmp_path, X, monkeypatch):
 
 def test_a_disk_without_room_is_not_filled(tmp_path, X, monkeypatch):
     monkeypatch.setattr(caching.shutil, "disk_usage", lambda _: SimpleNamespace(free=2000))
-    source = open_source(parquet_files(tmp_path / "p", X), block_rows=128)
-    for _ in range(2):
-        assert np.array_equal(rows_of(source)[0], X)
-    assert source._cache is None
+    # Of files whose rows are counted, and of those whose are not.
+    for data in (parquet_files(tmp_path / "p", X), text_file(tmp_path, X)):
+        source = open_source(data, block_rows=128)
+        for _ in range(2):
+            assert np.array_equal(rows_of(source)[0], X)
+        assert source._cache is None
 
 
 def test_the_reading_thread_ends_with_its_reader(tmp_path, X):

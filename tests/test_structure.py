@@ -124,6 +124,16 @@ def test_import_is_light(tmp_path):
     assert run(code, tmp_path).stdout.strip() == "[]"
 
 
+def test_a_fit_in_memory_loads_no_readers_of_files(tmp_path):
+    code = (
+        "import sys, numpy as np; from fastem import GaussianMixture; "
+        "GaussianMixture(2, random_state=0).fit(np.arange(20.0)[:, None] ** 2); "
+        "rooms = ('fastem.data.sources', 'fastem.streaming', 'fastem.online', 'fastem.distributed'); "
+        "print([m for m in sys.modules if m in rooms])"
+    )
+    assert run(code, tmp_path).stdout.strip() == "[]"
+
+
 def test_every_public_name_is_there():
     for name in fastem.__all__:
         assert getattr(fastem, name) is not None

@@ -22,9 +22,7 @@ from fastem.acceleration import ACCELERATIONS
 from fastem.criteria import Totals
 from fastem.data.arrays import as_weights, is_plain
 from fastem.data.blocks import Block
-from fastem.data.sources import Source, is_streamed, open_source
-from fastem.data.sources.source import CacheKind, Missing
-from fastem.data.writing import check_table
+from fastem.data.kinds import is_source, is_streamed
 from fastem.degeneracy import DegenerateComponentWarning, told
 from fastem.em import STOPPING_RULES
 from fastem.engines import ENGINES, choose_engine, pass_work
@@ -36,9 +34,9 @@ from fastem.init import START_METHODS
 from fastem.mixture import Mixture
 from fastem.progress import ProgressLine
 from fastem.sampling import as_random_state
-from fastem.streaming import Checkpoint, StreamedCollection, write_posteriors
 
 if TYPE_CHECKING:
+    from fastem.data.sources.source import CacheKind, Missing
     from fastem.online import StepSize
     from fastem.online.learning import Learned
 
@@ -155,10 +153,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
             (a ValueError) If ``strict`` and a component collapses, or no row is left to it.
         """
         is_table = columns is not None or weight_column is not None or filter is not None or missing != "raise"
-        if isinstance(X, Source):
+        if is_source(X):
             if is_table:
                 raise ValueError("columns, weight_column, filter and missing are those that the source was opened with")
         elif is_table or checkpoint is not None or is_streamed(X):
+            from fastem.data.sources import open_source
+
             X = open_source(
                 X,
                 columns=columns,
@@ -169,7 +169,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
                 cache=cache,
             )
             sample_weight = None
-        self._fit(X, sample_weight, None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every, resume))
+        kept = None
+        if checkpoint is not None:
+            from fastem.streaming import Checkpoint
+
+            kept = Checkpoint(checkpoint, checkpoint_every, resume)
+        self._fit(X, sample_weight, kept)
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
@@ -272,7 +277,7 @@ class BaseMixture(DensityMixin, BaseEstimator):
         # The first rows of partial_fit may still wait for a start.
         return hasattr(self, "weights_")
 
-    def _fit(self, X: Any, sample_weight: Any, checkpoint: Checkpoint | None = None) -> Any:
+    def _fit(self, X: Any, sample_weight: Any, checkpoint: Any = None) -> Any:
         self._validate_params()
         collection = as_collection(X)
         rows: Any
@@ -482,6 +487,9 @@ class BaseMixture(DensityMixin, BaseEstimator):
         ValueError
             If the file cannot be written, or the rows are not the model's.
         """
+        from fastem.data.writing import check_table
+        from fastem.streaming import StreamedCollection, write_posteriors
+
         check_is_fitted(self)
         check_table(path)
         rows = StreamedCollection(X).of_features(getattr(self, "feature_names_in_", None))

@@ -9,12 +9,12 @@ import numpy as np
 
 from fastem.criteria import Totals
 from fastem.data.arrays import is_plain
-from fastem.data.sources import is_streamed
+from fastem.data.kinds import is_streamed
 from fastem.mixture import Mixture
-from fastem.streaming import StreamedCollection
 
 # Nothing of these packages is imported for data of another.
 _HOMES = {"dask": ("fastem.distributed.dask", "DaskCollection")}
+_STREAMED = ("fastem.streaming", "StreamedCollection")
 
 
 class Collection(Protocol):
@@ -62,7 +62,9 @@ def as_collection(X: Any) -> Collection | None:
     if is_plain(X):
         return None
     home = _HOMES.get(type(X).__module__.partition(".")[0])
+    if home is None and is_streamed(X):
+        home = _STREAMED
     if home is None:
-        return StreamedCollection(X) if is_streamed(X) else None
+        return None
     module, name = home
     return getattr(importlib.import_module(module), name)(X)

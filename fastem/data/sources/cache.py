@@ -121,24 +121,29 @@ def _lines(block: Block) -> list[np.ndarray]:
     return X if block.weight is None else [*X, block.weight]
 
 
-def has_room(n_bytes: float, folder: str | None = None) -> bool:
-    """Whether a file of that size leaves the disk with enough space."""
+def room_on_disk() -> float:
+    """Bytes that a cache which nobody asked for may take of the disk."""
     try:
-        return n_bytes < _SHARE * shutil.disk_usage(folder or tempfile.gettempdir()).free
+        return _SHARE * shutil.disk_usage(tempfile.gettempdir()).free
     except OSError:
-        return False
+        return 0.0
 
 
 class Keeping:
     """Keeps blocks in a cache as they go by, which ``kept`` is when all have.
 
-    A cache that nobody asked for is given up where the disk fills.
+    Parameters
+    ----------
+    cache : Cache
+    room : float, optional
+        Bytes that it may take, of a cache that nobody asked for: it is given up where they do not suffice, or the disk
+        fills.
     """
 
-    def __init__(self, cache: Cache, is_asked_for: bool) -> None:
+    def __init__(self, cache: Cache, room: float | None = None) -> None:
         self.kept: Cache | None = None
         self._cache: Cache | None = cache
-        self._is_asked_for = is_asked_for
+        self._room = room
 
     def __call__(self, blocks: Generator[Block, None, None]) -> Generator[Block, None, None]:
         try:
@@ -155,14 +160,16 @@ class Keeping:
     def _add(self, block: Block) -> None:
         assert self._cache is not None
         try:
-            if not self._is_asked_for and not has_room(block.X.nbytes):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._room is not None:
+                self._room -= block.X.nbytes
+                if self._room < 0:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._cache.add(block)
         except OSError as error:
             folder = getattr(self._cache, "folder", "")
             self._cache.close()
             self._cache = None
-            if self._is_asked_for:
+            if self._room is None:
                 raise OSError(
                     error.errno,
                     f"the cache of decoded rows cannot be written ({error.strerror}); make room, set TMPDIR to a "

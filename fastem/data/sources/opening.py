@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastem.data.kinds import is_path
 from fastem.data.sources.arrays import ArrayReader, NpyReader, SlicedReader, sliced
 from fastem.data.sources.arrow import FORMATS, ArrowReader, need_pyarrow, open_files
 from fastem.data.sources.frames import FrameReader
@@ -19,9 +20,6 @@ from fastem.data.sources.streams import BlocksReader
 from fastem.data.sources.text import TEXT_ENDINGS, TextReader
 
 HDF5_ENDINGS = (".h5", ".hdf5")
-# Maps of more are not kept in memory.
-_MAPPED_BYTES = 2**28
-
 ENDINGS = (*TEXT_ENDINGS, ".npy", *FORMATS, *HDF5_ENDINGS, ".zarr")
 
 
@@ -83,36 +81,6 @@ def open_source(
     return Source(reader, missing, block_rows, cache)
 
 
-def is_streamed(data: Any) -> bool:
-    """Whether data are read a block at a time, and not as one array in memory.
-
-    Paths, Arrow data, HDF5, Zarr, blocks, and memory maps of more than 256 MB are; arrays, lists of numbers and data
-    frames are not, of which nothing is known that an array would not say.
-    """
-    if isinstance(data, np.memmap):
-        return data.nbytes > _MAPPED_BYTES
-    if isinstance(data, np.ndarray):
-        return False
-    if isinstance(data, Source) or _is_path(data):
-        return True
-    module = type(data).__module__.partition(".")[0]
-    if module in ("pyarrow", "h5py", "zarr") or (module == "polars" and not hasattr(data, "__array__")):
-        return True
-    if isinstance(data, (list, tuple)):
-        first = data[0] if data else None
-        first = first[0] if isinstance(first, tuple) and first else first
-        return getattr(first, "ndim", 0) == 2 or _is_path(first) or type(first).__module__.startswith("pyarrow.")
-    return (
-        not hasattr(data, "__array__")
-        and not hasattr(data, "__len__")
-        and (callable(data) or isinstance(data, Iterable))
-    )
-
-
-def _is_path(data: Any) -> bool:
-    return isinstance(data, (str, os.PathLike))
-
-
 def _reader(data: Any, columns: Any, weight_column: Any, sample_weight: Any, filter: Any) -> Reader:
     paths = _paths(data)
     kind = None if paths is None else paths[0].suffix.lower()
@@ -157,9 +125,9 @@ def _is_table_of_numbers(data: Any) -> bool:
 
 def _paths(data: Any) -> list[Path] | None:
     """The files that are meant, in the order of their names; None where no paths were given."""
-    if _is_path(data):
+    if is_path(data):
         return _expanded(data)
-    if isinstance(data, (list, tuple)) and data and all(map(_is_path, data)):
+    if isinstance(data, (list, tuple)) and data and all(map(is_path, data)):
         return [path for item in data for path in _expanded(item)]
     return None
 

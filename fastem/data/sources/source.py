@@ -10,7 +10,7 @@ import numpy as np
 from fastem.data.arrays import all_finite
 from fastem.data.blocks import BEGIN, Block, Position
 from fastem.data.sources.ahead import read_ahead
-from fastem.data.sources.cache import Cache, DiskCache, Keeping, MemoryCache, has_room
+from fastem.data.sources.cache import Cache, DiskCache, Keeping, MemoryCache, room_on_disk
 from fastem.data.sources.reading import MISSING, Piece, Reader
 from fastem.data.sources.rings import Ring
 
@@ -125,11 +125,17 @@ class Source:
         if kind is None or not self.again or (kind == "auto" and not self._reader.decodes):
             return None
         if kind == "memory":
-            return Keeping(MemoryCache(), is_asked_for=True)
+            return Keeping(MemoryCache())
+        if kind == "disk":
+            return Keeping(DiskCache(self.n_features, self.dtype))
         size = (self.n_samples or 0) * (self.n_features * self.dtype.itemsize + 8 * self._has_weight_column)
-        if kind == "auto" and not has_room(size):
+        room = room_on_disk()
+        if size >= room:
             return None
-        return Keeping(DiskCache(self.n_features, self.dtype), is_asked_for=kind == "disk")
+        try:
+            return Keeping(DiskCache(self.n_features, self.dtype), room)
+        except OSError:  # no folder that can be written to
+            return None
 
     def whole(self) -> np.ndarray:
         """All rows as one array, which takes the memory for it; a file of ``numpy.save`` is mapped."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -81,7 +81,3 @@ class BlocksReader(Reader):
             return Piece(where, number, 0, X, weight=as_weights(weight, len(X)))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
-
-
-#: A function that makes an iterable of blocks.
-BlocksFunction = Callable[[], Iterable[Any]]
