@@ -92,16 +92,17 @@ def bulk_variances(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np
     # By columns: sums over the rows of a narrow array take many times as long.
     columns = np.array(X.T, dtype=np.float64, order="C")
     weight = np.ones((1, len(X))) if sample_weight is None else sample_weight[None, :]
-    centred = columns - columns[:, :1]
-    for _ in range(_TRIMS):
-        mass = np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        centred = centred - (weight * centred).sum(axis=1, keepdims=True) / mass
-        squares = centred**2
-        variances = (weight * squares).sum(axis=1, keepdims=True) / mass
-        far = squares > FAR_OUT * variances
-        if not far.any():
-            break
-        weight = np.where(far, 0, weight)
+    with np.errstate(over="ignore", invalid="ignore"):  # of values near the largest: the loop says that
+        centred = columns - columns[:, :1]
+        for _ in range(_TRIMS):
+            mass = np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+            centred = centred - (weight * centred).sum(axis=1, keepdims=True) / mass
+            squares = centred**2
+            variances = (weight * squares).sum(axis=1, keepdims=True) / mass
+            far = squares > FAR_OUT * variances
+            if not far.any():
+                break
+            weight = np.where(far, 0, weight)
     return variances[:, 0]
 
 
