@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of rows")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--deaths", type=int, default=10)
@@ -187,6 +188,7 @@ def _spark(settings: argparse.Namespace) -> None:
 
     from fastem.distributed.spark import SparkRows
 
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = session(2)
     for full, target in _SPARK.items():
         shape = full.scaled(settings.scale)
