@@ -42,8 +42,20 @@ class Collection(Protocol):
 
 
 def as_collection(X: Any) -> Collection | None:
-    """The collection that ``X`` is; None for what scikit-learn's validation makes an array of."""
-    home = _HOMES.get(type(X).__module__.partition(".")[0])
+    """The collection that ``X`` is; None for what scikit-learn's validation makes an array of.
+
+    Raises
+    ------
+    TypeError
+        If it needs another call than an estimator's.
+    """
+    package = type(X).__module__.partition(".")[0]
+    if package == "pyspark":
+        raise TypeError(
+            "a Spark data frame has columns that are no features; name those that are to "
+            "fastem.distributed.spark.fit(df, columns, ...), or use fastem.distributed.spark_ml.GaussianMixture"
+        )
+    home = _HOMES.get(package)
     if home is None:
         return None
     module, name = home
