@@ -164,7 +164,7 @@ def _deaths(settings: argparse.Namespace) -> None:
         undisturbed = _fit(DaskRows(data), params, 20)
         seconds = undisturbed.run.history.seconds
         for _ in range(settings.deaths):
-            client.wait_for_workers(2)
+            _wait_for_two(client)
             victim = int(rng.choice(list(client.run(os.getpid).values())))
             killer = threading.Timer(rng.uniform(0.0, 0.9) * seconds[-1], os.kill, [victim, signal.SIGKILL])
 
@@ -179,6 +179,15 @@ def _deaths(settings: argparse.Namespace) -> None:
             )
     print(f"\nDask, a worker killed in each of {settings.deaths} fits of 20 iterations of {shape.name}")
     print(f"same bits as undisturbed: {same} of {settings.deaths}: {_word(same == settings.deaths)}")
+
+
+def _wait_for_two(client: Any) -> None:
+    """Nannies start killed workers again, unless they were killed before the nanny knew that they had begun."""
+    try:
+        client.wait_for_workers(2, timeout=30)
+    except TimeoutError:
+        client.cluster.scale(len(client.cluster.worker_spec) + 1)
+        client.wait_for_workers(2, timeout=120)
 
 
 def _spark(settings: argparse.Namespace) -> None:

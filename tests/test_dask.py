@@ -269,14 +269,14 @@ def test_a_worker_dies(n_deaths, on_cluster):
     generator = da.random.default_rng(1)
     X = generator.normal(size=(160_000, 8), chunks=(20_000, 8)).persist()
     distributed.wait(X)
-    options = given(lambda **options: GaussianMixture(4, **options), X[:500].compute()) | {"tol": 0.0, "max_iter": 30}
+    options = given(lambda **options: GaussianMixture(4, **options), X[:500].compute()) | {"tol": 0.0, "max_iter": 15}
     undisturbed = GaussianMixture(4, **options).fit(X)
     a_pass = float(np.median(np.diff(undisturbed.history_["seconds"])))
     rng = np.random.default_rng()
     for _ in range(n_deaths):
         wait_for_two(on_cluster)
         victim = rng.choice(list(on_cluster.run(os.getpid).values()))
-        last, delay = rng.integers(1, 25), rng.uniform(0, a_pass)
+        last, delay = rng.integers(1, 13), rng.uniform(0, a_pass)
         killer = threading.Timer(delay, os.kill, [victim, signal.SIGKILL])
 
         def strike(iteration, last=last, killer=killer):
