@@ -12,7 +12,10 @@ from fastem.mixture import Mixture
 from fastem.passes import Rows
 
 # Nothing of these packages is imported for data of another.
-_HOMES = {"dask": ("fastem.distributed.dask", "DaskCollection")}
+_HOMES = {
+    "dask": ("fastem.distributed.dask", "DaskCollection"),
+    "pyspark": ("fastem.distributed.spark", "no_collection"),
+}
 
 
 class Collection(Protocol):
@@ -42,20 +45,8 @@ class Collection(Protocol):
 
 
 def as_collection(X: Any) -> Collection | None:
-    """The collection that ``X`` is; None for what scikit-learn's validation makes an array of.
-
-    Raises
-    ------
-    TypeError
-        If it needs another call than an estimator's.
-    """
-    package = type(X).__module__.partition(".")[0]
-    if package == "pyspark":
-        raise TypeError(
-            "a Spark data frame has columns that are no features; name those that are to "
-            "fastem.distributed.spark.fit(df, columns, ...), or use fastem.distributed.spark_ml.GaussianMixture"
-        )
-    home = _HOMES.get(package)
+    """The collection that ``X`` is; None for what scikit-learn's validation makes an array of."""
+    home = _HOMES.get(type(X).__module__.partition(".")[0])
     if home is None:
         return None
     module, name = home
