@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of rows")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--deaths", type=int, default=10)
@@ -78,7 +79,7 @@ def _cluster(n_workers: int) -> Iterator[Any]:
 
     with (
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -163,7 +164,7 @@ def _deaths(settings: argparse.Namespace) -> None:
         undisturbed = _fit(DaskRows(data), params, 20)
         seconds = undisturbed.run.history.seconds
         for _ in range(settings.deaths):
-            client.wait_for_workers(2)
+            _wait_for_two(client)
             victim = int(rng.choice(list(client.run(os.getpid).values())))
             killer = threading.Timer(rng.uniform(0.0, 0.9) * seconds[-1], os.kill, [victim, signal.SIGKILL])
 
@@ -180,6 +181,15 @@ def _deaths(settings: argparse.Namespace) -> None:
     print(f"same bits as undisturbed: {same} of {settings.deaths}: {_word(same == settings.deaths)}")
 
 
+def _wait_for_two(client: Any) -> None:
+    """Nannies start killed workers again, unless they were killed before the nanny knew that they had begun."""
+    try:
+        client.wait_for_workers(2, timeout=30)
+    except TimeoutError:
+        client.cluster.scale(len(client.cluster.worker_spec) + 1)
+        client.wait_for_workers(2, timeout=120)
+
+
 def _spark(settings: argparse.Namespace) -> None:
     from peers.spark import session, write_rows
     from pyspark.ml.clustering import GaussianMixture
@@ -187,6 +197,7 @@ def _spark(settings: argparse.Namespace) -> None:
 
     from fastem.distributed.spark import SparkRows
 
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = session(2)
     for full, target in _SPARK.items():
         shape = full.scaled(settings.scale)

@@ -33,7 +33,9 @@ with warnings.catch_warnings():
     from fastem.distributed.spark_ml import GaussianMixture, GaussianMixtureModel
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::FutureWarning:pyspark", "ignore::DeprecationWarning"
+    "ignore::ResourceWarning",
+    "ignore:PySpark does not yet fully support pandas:FutureWarning",
+    "ignore::DeprecationWarning",
 )
 
 FAMILIES = {
@@ -203,6 +205,8 @@ def test_what_is_wrong_is_said(spark, df, table):
         fit(df.select(functions.struct("a").alias("s")), "s")
     with pytest.raises(ValueError, match=r"partition \d+: sample_weight must be finite"):
         fit(df.withColumn("w", -col("w")), "array", weightCol="w")
+    with pytest.raises(TypeError, match=r"spark\.fit\(df, columns"):
+        fastem.GaussianMixture(2).fit(df)
     with pytest.raises(ValueError, match="already"):
         transform(df.withColumn("prediction", lit(1)), fastem.fit(table, max_iter=1), "array")
 

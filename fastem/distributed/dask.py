@@ -203,7 +203,7 @@ def _token() -> str:
 def _persisted(collection: Any) -> dict[Any, Any]:
     """Futures of what is persisted on a cluster, by key; as long as they are kept, so is what they stand for."""
     values = dict(collection.__dask_graph__()).values()
-    return {value.key: value for value in values if hasattr(value, "key") and hasattr(value, "client")}
+    return {value.key: value for value in values if type(value).__module__.startswith("distributed.")}
 
 
 def _check_table(X: Any) -> None:

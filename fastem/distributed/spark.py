@@ -232,6 +232,14 @@ def transform(
     return result
 
 
+def no_collection(df: Any) -> None:
+    """Raise TypeError, for estimators that are given a data frame of Spark's."""
+    raise TypeError(
+        "a Spark data frame has columns that are no features; name those that are to "
+        "fastem.distributed.spark.fit(df, columns, ...), or use fastem.distributed.spark_ml.GaussianMixture"
+    )
+
+
 def _inputs(df: Any, columns: str | Sequence[str]) -> tuple[list[Any], np.dtype[Any]]:
     """The features as one column of arrays, or columns of numbers; and their float type."""
     names = [columns] if isinstance(columns, str) else list(columns)

@@ -13,7 +13,10 @@ from fastem.data.kinds import is_streamed
 from fastem.mixture import Mixture
 
 # Nothing of these packages is imported for data of another.
-_HOMES = {"dask": ("fastem.distributed.dask", "DaskCollection")}
+_HOMES = {
+    "dask": ("fastem.distributed.dask", "DaskCollection"),
+    "pyspark": ("fastem.distributed.spark", "no_collection"),
+}
 _STREAMED = ("fastem.streaming", "StreamedCollection")
 
 
