@@ -290,11 +290,16 @@ def test_ctrl_c_while_the_picture_is_written(run, monkeypatch, tmp_path):
 def test_ctrl_c_in_a_fit(tmp_path, rng):
     np.save(tmp_path / "x.npy", rng.normal(size=(100_000, 4)))
     options = ["--components", "8", "--n-init", "100", "--tol", "0", "--out", "m.json"]
-    process = subprocess.Popen([sys.executable, "-c", MAIN, "fit", "x.npy", *options], cwd=tmp_path, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
-    time.sleep(2)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    # A shell's background jobs ignore SIGINT, and so would what they start.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen([sys.executable, "-c", MAIN, "fit", "x.npy", *options], cwd=tmp_path, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed) as process:  # fmt: skip
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (130, "", "fastem: interrupted\n")
     assert [p.name for p in tmp_path.iterdir()] == ["x.npy"]
 
