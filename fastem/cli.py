@@ -215,6 +215,8 @@ def _fit(args: Any) -> None:
     from fastem.data.sources import open_source
     from fastem.data.writing import check_target, whole_file
 
+    if args.resume and args.checkpoint is None:
+        raise ValueError("--resume goes on from a checkpoint, but none was given; add --checkpoint RUN.ckpt")
     if args.out is not None:
         check_target(args.out, MODEL_ENDINGS, "a model")
     if args.plot is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastem.data.arrays import bulk_variances, rough_centre, sample_rows
 from fastem.engines import Engine
+from fastem.engines.base import total_weight
 from fastem.families import Family, Params
 from fastem.sampling import borrowed_random_state
 from fastem.stats import Moments, Stats
@@ -156,7 +157,8 @@ def moments_about(
         )
         total = stats if total is None else total + stats
     assert total is not None
-    return total
+    # As all passes over these rows sum it: to the last bit, by which streams tell that they read the same rows.
+    return replace(total, weight=total_weight(len(X), sample_weight))
 
 
 class Passes:

@@ -235,6 +235,7 @@ def test_the_command_goes_on_from_a_checkpoint(run, folder):
     assert status == 0, err
     assert "is a checkpoint r.ckpt already" in run(*arguments)[2]
     assert run(*arguments, "--max-iter", "2", "--n-init", "1", "--resume", "--quiet")[:2] == (0, first)
+    assert "--resume goes on from a checkpoint, but none was given" in run("fit", folder, "--resume")[2]
     assert "a checkpoint is of one model" in run(*arguments, "--components", "2:3", "--resume")[2]
     assert "criterion is one of bic, aic, icl" in run(*arguments, "--criterion", "cv", "--resume")[2]
 

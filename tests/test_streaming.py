@@ -119,6 +119,13 @@ def test_the_sample_is_uniform_and_of_weighted_rows(rng):
     assert len(rows.sample(10**6, np.random.RandomState(0)).X) == 50_000
 
 
+def test_weights_of_float32_rows_have_one_sum(rng):
+    # Shared moments take such rows piece by piece, and the sum of the pieces' weights has other last bits.
+    X = rng.normal(size=(40_000, 8)).astype(np.float32)
+    for _ in range(5):
+        fit([(X, rng.random(len(X)))], fastem.Gaussian("tied"), 2, start="random", random_state=0, max_iter=1)
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_threads_do_not_matter(compiled_engine, n_threads, rng):
     source = open_source(groups(rng, 30_000, np.float32), block_rows=8192)
@@ -294,6 +301,26 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, rng):
         fit(data, "gaussian", 3, checkpoint=Checkpoint(tmp_path / "nix" / "run.ckpt"))
     with pytest.raises(ValueError, match="checkpoint_every must be"):
         fit(data, "gaussian", 3, checkpoint=Checkpoint(tmp_path / "new.ckpt", every=-1))
+
+
+def test_other_rows_of_the_same_shape_are_refused(tmp_path, rng):
+    from pyarrow import dataset
+
+    X, path, options = groups(rng), tmp_path / "run.ckpt", {"random_state": 0, "max_iter": 2}
+    data = parquet_files(tmp_path, X)
+    fit(X, "gaussian", 3, checkpoint=Checkpoint(path), **options)
+    with pytest.raises(ValueError, match="of another fit: its first rows"):
+        fit(X + 1, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options)
+    with pytest.raises(ValueError, match="of another fit: its first rows"):
+        fit(X, "gaussian", 3, sample_weight=X[:, 0] ** 2, checkpoint=Checkpoint(path, resume=True), **options)
+    with pytest.raises(ValueError, match="its number of rows is 3000, and now it is 2999"):
+        fit(X[:-1], "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options)
+    path.unlink()
+    few = open_source(data, filter=dataset.field("c0") > 0)
+    fit(few, "gaussian", 3, checkpoint=Checkpoint(path), **options)
+    with pytest.raises(ValueError, match=r"of another fit: its filter is \(c0 > 0\), and now it is \(c0 > 1\)"):
+        other = open_source(data, filter=dataset.field("c0") > 1)
+        fit(other, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options)
 
 
 def test_a_file_that_vanishes_half_way_leaves_the_checkpoint(tmp_path, rng):

@@ -152,6 +152,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         DegenerateComponentError
             (a ValueError) If ``strict`` and a component collapses, or no row is left to it.
         """
+        if resume and checkpoint is None:
+            raise ValueError("resume=True goes on from a checkpoint, but checkpoint is None; give the file's path")
         is_table = columns is not None or weight_column is not None or filter is not None or missing != "raise"
         if is_source(X):
             if is_table:

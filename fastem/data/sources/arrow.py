@@ -74,6 +74,7 @@ class ArrowReader(Reader):
         self.where = where
         self._data = data
         self._filter = _expression(filter)
+        self.filter = "" if self._filter is None else str(self._filter)
         self._fragments = list(data.get_fragments(self._filter) if self._filter is not None else data.get_fragments())
         if not self._fragments:
             raise ValueError(f"{where} has no files" + (" that the filter leaves" if filter is not None else ""))

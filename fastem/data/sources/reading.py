@@ -140,6 +140,8 @@ class Reader(ABC):
         What is read, where it is files.
     sample_weight : ndarray or None
         Weights that were given with an array.
+    filter : str
+        Which rows are read, where not all are.
     again : bool
         Whether the rows can be read more than once.
     in_memory : bool
@@ -154,6 +156,7 @@ class Reader(ABC):
     n_samples: int | None = None
     files: Sequence[FileState] = ()
     sample_weight: np.ndarray | None = None
+    filter: str = ""
     again: bool = True
     in_memory: bool = False
     decodes: bool = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterator
+from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,6 +22,8 @@ CacheKind = Literal["auto", "memory", "disk"]
 # Bytes of a block: so much work for the kernels that starting threads costs nothing, so few that buffers are small.
 _BLOCK_BYTES = 2**23
 _BLOCK_ROWS = (2**10, 2**18)
+# Rows by which data in memory are known again.
+_DIGESTED_ROWS = 1000
 
 
 def block_rows_for(n_features: int, dtype: Any) -> int:
@@ -98,7 +102,7 @@ class Source:
     def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
         """Blocks in the order of the rows, from the ``end`` of one of them on.
 
-        A block's memory is used again when the next but one is asked for: keep a ``copy()``.
+        A block's memory is used again once the next one is asked for: keep a ``copy()``.
 
         Raises
         ------
@@ -180,9 +184,23 @@ class Source:
             "float type": self.dtype.name,
             "block rows": self.block_rows,
             "missing values": self._missing,
+            "filter": self._reader.filter,
+            "number of rows": self._reader.n_samples,
+            "first rows": self._digest_of_first_rows(),
             "file names": [str(state.path) for state in self._reader.files],
         }
         return {**stated, **{f"file {s.path}": [s.size, s.modified] for s in self._reader.files}}
+
+    def _digest_of_first_rows(self) -> str:
+        """Of data in memory, which have neither names nor times of change."""
+        if self._reader.files or self._reader.n_samples is None:
+            return ""
+        digest = hashlib.blake2b(digest_size=8)
+        for piece in islice(self._reader.pieces(BEGIN, _DIGESTED_ROWS), 1):
+            for values in (*([] if piece.X is None else [piece.X]), *piece.columns, piece.weight):
+                if values is not None:
+                    digest.update(np.ascontiguousarray(values[:_DIGESTED_ROWS]))
+        return digest.hexdigest()
 
     @property
     def _has_weight_column(self) -> bool:
