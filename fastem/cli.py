@@ -32,6 +32,8 @@ ACCELERATIONS = ("auto", "squarem", "anderson")
 STOPPING_RULES = ("change", "aitken")
 ENGINES = ("auto", "numba", "cython", "numpy", "python")
 MODEL_ENDINGS = (".json", ".npz")
+# What the library's messages advise, in the words of the command.
+_OPTIONS_OF_ARGUMENTS = {"resume=True": "--resume", "cache=None": "--cache none"}
 
 _CHUNK_ROWS = 2**17
 # Share of the memory up to which rows are kept there.
@@ -74,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _one_line(error: BaseException) -> str:
     text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+    for argument, option in _OPTIONS_OF_ARGUMENTS.items():
+        text = text.replace(argument, option)
     return " ".join(text.split()) or type(error).__name__
 
 
@@ -238,7 +242,8 @@ def _fit(args: Any) -> None:
             X = as_rows(table.whole())
             found = _search(args, X)
         if table.n_dropped and not args.quiet:
-            _note(f"{table.n_dropped} rows with missing values were left out")
+            rows = "row with a missing value was" if table.n_dropped == 1 else "rows with missing values were"
+            _note(f"{table.n_dropped} {rows} left out")
         model: Any = found.best.model
         if table.named:
             import numpy as np

@@ -78,6 +78,8 @@ class Journal:
         # Runs may go side by side.
         self._lock = Lock()
         self._index: dict[str, tuple[int, int]] = {}
+        if self.path.is_dir():
+            raise ValueError(f"cannot write the checkpoint {self.path}: it is a folder; give the path of a file")
         exists = self.path.exists() and self.path.stat().st_size > 0
         if exists and not checkpoint.resume:
             raise ValueError(

@@ -158,7 +158,7 @@ def _file_reader(paths: list[Path], data: Any, columns: Any, weight_column: Any,
     kinds = {FORMATS.get(path.suffix.lower(), path.suffix.lower()) for path in paths}
     kind = paths[0].suffix.lower()
     if len(kinds) > 1 and not kinds <= set(TEXT_ENDINGS):
-        raise ValueError(f"files of one kind are required, but {data} has {' and '.join(sorted(kinds))}")
+        raise ValueError(f"files of one kind are required, but got {' and '.join(sorted(kinds))}; convert some of them")
     if kind in FORMATS:
         name = str(paths[0]) if len(paths) == 1 else str(data) if isinstance(data, (str, os.PathLike)) else "the files"
         return ArrowReader(open_files(paths, name), name, columns, weight_column, filter)

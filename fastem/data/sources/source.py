@@ -164,7 +164,7 @@ class Source:
     @property
     def array(self) -> np.ndarray | None:
         """All rows, where they are one array in memory or a file of ``numpy.save``, which is mapped."""
-        return self._reader.whole
+        return None if self._missing == "drop" else self._reader.whole
 
     @property
     def weight(self) -> np.ndarray | None:

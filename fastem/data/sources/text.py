@@ -78,7 +78,7 @@ class TextReader(Reader):
             with arrow_csv.open_csv(
                 path,
                 read_options=arrow_csv.ReadOptions(
-                    use_threads=False, block_size=_TEXT_BYTES, column_names=names, skip_rows_after_names=layout.header
+                    use_threads=False, block_size=_TEXT_BYTES, column_names=names, skip_rows_after_names=layout.n_blank + layout.header
                 ),
                 parse_options=arrow_csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(
@@ -136,12 +136,13 @@ class TextReader(Reader):
 
 @dataclass(frozen=True)
 class Layout:
-    """What a sample of the first lines says about a text file."""
+    """What a sample of the first lines says about a text file; ``n_blank`` empty ones come before the others."""
 
     delimiter: str
     header: bool
     names: list[str]
     numeric: list[int]
+    n_blank: int
 
 
 _MISSING_AS_WRITTEN = sorted({form for text in _MISSING for form in (text, text.upper(), text.title())} | {"NaN"})
@@ -175,7 +176,8 @@ def layout_of(path: Path) -> Layout:
     counts = body if header else [(a + c, b + d) for (a, b), (c, d) in pairs]
     names = [cell.strip() for cell in rows[0]] if header else generic_names(len(first))
     numeric = [j for j, (numbers, texts) in enumerate(counts) if numbers >= texts and names[j]]
-    return Layout(delimiter, header, names, numeric)
+    n_blank = next(number for number, line in enumerate(lines) if line.strip("\r\n"))
+    return Layout(delimiter, header, names, numeric, n_blank)
 
 
 def _delimiter(lines: list[str]) -> str:
