@@ -222,7 +222,7 @@ class StreamProgress:
         """What is shown: the pass, its share, the speed and the time that is left."""
         passed = time.monotonic() - self._pass_began
         done = len(self._changes)
-        name = "first pass" if self._is_first else f"iteration {done + 1}"
+        name = "first pass" if self._is_first else f"iteration {min(done + 1, self.max_iter)}"
         line = f"{self.title}, {name}, {100 * self._share:.0f}%"
         if self._rows and passed > 0:
             line += f", {self._rows / passed / 1e6:.3g}M rows/s"

@@ -235,6 +235,8 @@ def test_what_is_wrong_is_said(table, anywhere):
         GaussianMixture(2).fit(X[:, 0])
     with pytest.raises(TypeError, match="from_delayed"):
         GaussianMixture(2).fit(dask.delayed(table))
+    with pytest.raises(ValueError, match=r"not for a dask.array.*\.Array, whose partitions stay where they lie"):
+        GaussianMixture(2).fit(X, columns=[0, 1])
     with pytest.raises(ValueError, match="not be all zero"):
         GaussianMixture(2).fit(X, sample_weight=da.zeros(len(table), chunks=90))
     with pytest.raises(ValueError, match="in the 4 partitions of X"):

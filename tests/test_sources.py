@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastem import fit
+from fastem import fit, fit_online
 from fastem.data.sources import block_rows_for, open_source
 from fastem.data.sources import cache as caching
 
@@ -446,3 +446,39 @@ def test_text_without_pyarrow_is_the_same(tmp_path, X, monkeypatch):
     expected = rows_of(open_source(path))[0]
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     assert np.array_equal(rows_of(open_source(path, block_rows=128))[0], expected)
+
+
+def test_one_array_without_its_rows_of_missing_values(tmp_path, X):
+    holed = X.copy()
+    holed[::10, 1] = np.nan
+    np.save(tmp_path / "x.npy", holed)
+    for data in (holed, tmp_path / "x.npy"):
+        source = open_source(data, missing="drop")
+        assert np.array_equal(source.whole(), holed[~np.isnan(holed).any(axis=1)])
+        assert fit_online(source, "gaussian", 1, random_state=0).n_samples == N - N // 10
+
+
+def test_empty_lines_before_the_names(tmp_path):
+    path = tmp_path / "t.csv"
+    for start in ("", "\n\n", "\r\n"):
+        path.write_text(start + "a,b\n1,2\n3,4\n", newline="")
+        assert open_source(path).whole().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+        path.write_text(start + "1,2\n3,4\n", newline="")
+        assert open_source(path).whole().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_blocks_may_be_empty_or_without_weight(X):
+    weight = np.ones(300)
+    parts = [(X[:300], 0 * weight), (X[:0], weight[:0]), (X[300:600], weight), (X[600:900], weight)]
+    source = open_source(parts)
+    blocks = list(source.blocks())
+    assert [len(block) for block in blocks] == [300, 300, 300]
+    assert np.array_equal(rows_of(source, blocks[0].end)[0], X[300:900])
+    start = {"start": "random_from_data", "random_state": 0}
+    found = fit(source, "gaussian", 1, **start)
+    np.testing.assert_allclose(found.params.means[0], X[300:900].mean(axis=0), atol=1e-6)
+    online = fit_online(open_source(parts), "gaussian", 1, **start, method="incremental", n_passes=2, tol=0.0)
+    np.testing.assert_allclose(online.params.means[0], X[300:900].mean(axis=0), atol=1e-6)
+    for learn in (fit, fit_online):
+        with pytest.raises(ValueError, match="positive weight"):
+            learn(open_source(parts[:1]), "gaussian", 1)

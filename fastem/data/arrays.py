@@ -106,8 +106,10 @@ def bulk_variances(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np
     return variances[:, 0]
 
 
-def as_weights(sample_weight: Any, n_samples: int) -> np.ndarray | None:
+def as_weights(sample_weight: Any, n_samples: int, are_all: bool = True) -> np.ndarray | None:
     """Weights as a 1-D float64 array; None where all are equal to 1 because none were given.
+
+    A part of the rows, where they are not all, may be without weight.
 
     Raises
     ------
@@ -123,7 +125,7 @@ def as_weights(sample_weight: Any, n_samples: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight must have shape ({n_samples},), but got {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("sample_weight must be finite and non-negative")
-    if not weights.sum() > 0:
+    if are_all and not weights.sum() > 0:
         raise ValueError("sample_weight must not be all zero: no row would count")
     return weights
 

@@ -159,6 +159,12 @@ class BaseMixture(DensityMixin, BaseEstimator):
             if is_table:
                 raise ValueError("columns, weight_column, filter and missing are those that the source was opened with")
         elif is_table or checkpoint is not None or is_streamed(X):
+            if not is_streamed(X) and as_collection(X) is not None:
+                raise ValueError(
+                    f"columns, weight_column, filter, missing and checkpoint are not for a {type(X).__module__}."
+                    f"{type(X).__name__}, whose partitions stay where they lie: select columns and rows of it before "
+                    "the fit, give sample_weight, or write it to files and fit these"
+                )
             from fastem.data.sources import open_source
 
             X = open_source(

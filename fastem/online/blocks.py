@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from fastem.data.arrays import as_rows
 from fastem.data.blocks import Block, joined
 from fastem.data.sources import Source
@@ -28,15 +30,19 @@ def batch_rows(n_parameters: int) -> int:
 
 
 def gather(blocks: Iterator[Block], n_rows: int, are_reused: bool) -> Block:
-    """The first blocks, taken until they have ``n_rows`` rows, as one.
+    """The first blocks, taken until they have ``n_rows`` rows of positive weight, as one.
 
     ``are_reused`` says whether the memory of blocks is used again, so that they have to be copied.
     """
     first: list[Block] = []
+    n_weighted = 0
     for block in blocks:
         first.append(block.copy() if are_reused else block)
-        if sum(map(len, first)) >= n_rows:
+        n_weighted += len(block) if block.weight is None else int(np.count_nonzero(block.weight))
+        if n_weighted >= n_rows:
             break
+    if not first:
+        raise ValueError("no row has a positive weight, while the fit needs some")
     return joined(first)
 
 
@@ -71,7 +77,9 @@ class Blocks:
             for piece in block.cut(self.n_rows, self.interleave):
                 self._check(number, piece)
                 self.n_read += len(piece)
-                yield piece
+                # From rows without weight there is nothing to learn.
+                if piece.weight is None or piece.weight.any():
+                    yield piece
 
     def _check(self, number: int, piece: Block) -> None:
         try:

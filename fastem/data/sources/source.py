@@ -14,7 +14,7 @@ from fastem.data.blocks import BEGIN, Block, Position
 from fastem.data.sources.ahead import read_ahead
 from fastem.data.sources.cache import Cache, DiskCache, Keeping, MemoryCache, room_on_disk
 from fastem.data.sources.reading import MISSING, Piece, Reader
-from fastem.data.sources.rings import Ring
+from fastem.data.sources.rings import Ring, bytes_of
 
 Missing = Literal["raise", "drop"]
 CacheKind = Literal["auto", "memory", "disk"]
@@ -199,7 +199,7 @@ class Source:
         for piece in islice(self._reader.pieces(BEGIN, _DIGESTED_ROWS), 1):
             for values in (*([] if piece.X is None else [piece.X]), *piece.columns, piece.weight):
                 if values is not None:
-                    digest.update(np.ascontiguousarray(values[:_DIGESTED_ROWS]))
+                    digest.update(bytes_of(np.ascontiguousarray(values[:_DIGESTED_ROWS])))
         return digest.hexdigest()
 
     @property

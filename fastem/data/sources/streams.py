@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,13 @@ class BlocksReader(Reader):
         self.in_memory = isinstance(given, (list, tuple))
         self.decodes = callable(given)
         rest = self._items()
+        # The number of the item and the item itself.
         first = next(rest, None)
         if first is None:
             raise ValueError(f"there are no rows: {self.where} is empty, or was read before")
         # The first pass begins with what was looked at.
-        self._opened: Iterator[Any] | None = chain([first], rest)
-        piece = self._piece(0, first)
+        self._opened: Iterator[tuple[int, Any]] | None = chain([first], rest)
+        piece = self._piece(*first)
         assert piece.X is not None
         n_columns = piece.X.shape[1]
         self.columns = Columns.choose(
@@ -49,12 +50,18 @@ class BlocksReader(Reader):
         if self.in_memory:
             self.n_samples = sum(len(item[0] if isinstance(item, tuple) else item) for item in given)
 
-    def _items(self) -> Iterator[Any]:
-        return iter(self._given() if callable(self._given) else self._given)
+    def _items(self) -> Iterator[tuple[int, Any]]:
+        """Blocks and their numbers, without those that have no rows."""
+        for number, item in enumerate(self._given() if callable(self._given) else self._given):
+            X = item[0] if isinstance(item, tuple) else item
+            if getattr(X, "ndim", 0) != 2 or len(X) > 0:
+                yield number, item
 
     def pieces(self, start: Position = BEGIN, n_rows: int = 2**16) -> Iterator[Piece]:
         items, self._opened = self._opened or self._items(), None
-        for number, item in islice(enumerate(items), start[0], None):
+        for number, item in items:
+            if number < start[0]:
+                continue
             piece = self._piece(number, item)
             assert piece.X is not None
             if piece.X.shape[1] != self._n_columns:
@@ -67,7 +74,7 @@ class BlocksReader(Reader):
                 weight = weight if self.columns.weight is None else X[:, self.columns.weight].astype(np.float64)
                 X = X[:, self.columns.indices]
             begin = start[1] if number == start[0] else 0
-            if begin >= len(X) > 0:
+            if begin >= len(X):
                 continue
             rest = None if weight is None else weight[begin:]
             yield Piece(piece.where, number, begin, X[begin:], weight=rest)
@@ -78,6 +85,6 @@ class BlocksReader(Reader):
         where = f"block {number} (from 0)"
         try:
             X = as_rows_unchecked(X)
-            return Piece(where, number, 0, X, weight=as_weights(weight, len(X)))
+            return Piece(where, number, 0, X, weight=as_weights(weight, len(X), are_all=False))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error

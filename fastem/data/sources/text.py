@@ -78,7 +78,10 @@ class TextReader(Reader):
             with arrow_csv.open_csv(
                 path,
                 read_options=arrow_csv.ReadOptions(
-                    use_threads=False, block_size=_TEXT_BYTES, column_names=names, skip_rows_after_names=layout.n_blank + layout.header
+                    use_threads=False,
+                    block_size=_TEXT_BYTES,
+                    column_names=names,
+                    skip_rows_after_names=layout.n_blank + layout.header,
                 ),
                 parse_options=arrow_csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(
