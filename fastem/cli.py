@@ -276,19 +276,25 @@ def _search(args: Any, X: np.ndarray) -> SearchTable:
         args.components,
         args.covariance,
         args.criterion,
-        n_init=args.n_init,
-        init_params=args.init,
         n_folds=args.folds,
-        tol=args.tol,
-        max_iter=args.max_iter,
-        reg_covar=args.reg_covar,
-        random_state=args.seed,
-        engine=args.engine,
-        n_threads=args.threads,
-        accelerate=args.accelerate,
-        stopping=args.stopping,
         verbose=not args.quiet,
+        **_model_settings(args),
     )
+
+
+def _model_settings(args: Any) -> dict[str, Any]:
+    return {
+        "n_init": args.n_init,
+        "init_params": args.init,
+        "tol": args.tol,
+        "max_iter": args.max_iter,
+        "reg_covar": args.reg_covar,
+        "random_state": args.seed,
+        "engine": args.engine,
+        "n_threads": args.threads,
+        "accelerate": args.accelerate,
+        "stopping": args.stopping,
+    }
 
 
 def _is_large(table: Source) -> bool:
@@ -322,16 +328,7 @@ def _search_streamed(args: Any, table: Source) -> SearchTable:
         args.criterion,
         following,
         {} if args.checkpoint is None else {"checkpoint": args.checkpoint, "resume": args.resume},
-        n_init=args.n_init,
-        init_params=args.init,
-        tol=args.tol,
-        max_iter=args.max_iter,
-        reg_covar=args.reg_covar,
-        random_state=args.seed,
-        engine=args.engine,
-        n_threads=args.threads,
-        accelerate=args.accelerate,
-        stopping=args.stopping,
+        **_model_settings(args),
     )
 
 

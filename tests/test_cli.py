@@ -133,11 +133,12 @@ def test_options_reach_the_fit(run, tmp_path):
     assert out.startswith("ICL")
     best = next(key for key, cell in table.items() if "*" in cell)
     X = open_source(FAITHFUL, columns=["waiting"]).whole()
-    seed = int(np.random.RandomState(3).randint(2**31 - 1, size=1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        again = fastem.GaussianMixture(best[1], covariance_type=best[0], init_params="random_from_data", tol=1e-3,
-                                       max_iter=7, reg_covar=0.5, random_state=seed, engine="numpy").fit(X)  # fmt: skip
+        again = fastem.search(X, [2, 4], ["diag", "spherical"], "icl", n_init=1, init_params="random_from_data",
+                              tol=1e-3, max_iter=7, reg_covar=0.5, random_state=3, engine="numpy")  # fmt: skip
+        again = again.best.model
+    assert (again.n_components, again.covariance_type, again.engine_) == (best[1], best[0], "numpy")
     saved = fastem.load(tmp_path / "m.npz")
     assert np.array_equal(saved.means_, again.means_)
     assert table[best].startswith(f"{again.icl(X):.3f}*")
