@@ -1,6 +1,8 @@
 """Tables in files: what is read, what is refused, and what is left behind when writing fails."""
 
 import builtins
+import errno
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -255,6 +257,9 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         raise KeyboardInterrupt
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
     assert path.read_text() == "before"
+    with pytest.raises(OSError, match=r"No space left.*" + path.name) as full, whole_file(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert full.value.filename == str(path)
     with whole_file(path) as temporary:
         assert temporary.suffix == ".csv"
         temporary.write_text("after")
