@@ -14,7 +14,7 @@ import numpy as np
 from fastem.em import Callback, EMResult, Iteration
 from fastem.families import Family, Params
 from fastem.passes import ArrayRows, Rows, Runner
-from fastem.stats import Moments, Stats
+from fastem.stats import Moments, Stats, variances_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +33,12 @@ class Scaling:
 
     @classmethod
     def of(cls, family: Family[Any], moments: Stats) -> Scaling:
-        """To mean 0 and variance 1 over all rows; a constant feature keeps its unit."""
+        """To mean 0 and variance 1 over all rows; a constant feature stays as it is."""
         mean = moments.first[0] / moments.mass[0]
-        variances = moments.second[0] / moments.mass[0] - mean**2
-        return cls(family, moments.origin[0] + mean, np.sqrt(np.where(variances > 0, variances, 1.0)))
+        variances = variances_of(moments)
+        varies = variances > 0
+        centre = np.where(varies, moments.origin[0] + mean, 0.0)
+        return cls(family, centre, np.sqrt(np.where(varies, variances, 1.0)))
 
     @property
     def log_volume(self) -> float:

@@ -12,6 +12,9 @@ import numpy as np
 
 Moments = Literal["first", "diag", "full"]
 
+# So many roundings of its mean are no deviation of a feature.
+_ROUNDINGS = 8 * float(np.finfo(np.float64).eps)
+
 
 def n_moments(moments: Moments, n_features: int) -> int:
     """Length Q of a component's row of statistics."""
@@ -148,3 +151,10 @@ class Stats:
             cross = self.first[:, :, None] * e[:, None, :]
             moved.second[...] += cross + cross.transpose(0, 2, 1) + (self.mass[:, None] * e)[:, :, None] * e[:, None, :]
         return moved
+
+
+def variances_of(total: Stats) -> np.ndarray:
+    """Variance of each feature, of rows as one component; exactly 0 of one that is constant but for rounding."""
+    mass, second = total.mass[0], total.second[0]
+    variances = (np.diagonal(second) if total.moments == "full" else second) / mass - (total.first[0] / mass) ** 2
+    return np.where(variances > (_ROUNDINGS * total.origin[0]) ** 2, variances, 0.0)

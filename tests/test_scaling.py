@@ -50,10 +50,15 @@ def test_given_values_and_callbacks_are_in_the_data_s_units(Z):
     assert model.lower_bound_ == pytest.approx(model.score(X), abs=1e-6)
 
 
-def test_a_constant_feature_keeps_its_unit(Z):
-    X = np.column_stack([Z[:, :2], np.full(len(Z), 7.0)])
-    model = GaussianMixture(2, covariance_type="diag", standardize=True, random_state=0, reg_covar=1e-6).fit(X)
-    np.testing.assert_allclose(model.means_[:, 2], 7.0)
+@pytest.mark.parametrize("value", [7.0, 0.1, 1 / 3, -7e8 / 3])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_constant_feature_stays_as_it_is(Z, value, streamed, rng):
+    X, weight = np.column_stack([Z[:, :2], np.full(len(Z), value)]), rng.random(len(Z))
+    data = open_source(X, sample_weight=weight, block_rows=700) if streamed else X
+    weights = {} if streamed else {"sample_weight": weight}
+    model = GaussianMixture(2, covariance_type="diag", standardize=True, random_state=0).fit(data, **weights)
+    np.testing.assert_allclose(model.means_[:, 2], value, rtol=1e-14)
+    np.testing.assert_allclose(model.covariances_[:, 2], 1e-6)  # as without standardize
 
 
 def test_what_cannot_be_standardized_is_said(Z):

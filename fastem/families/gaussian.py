@@ -29,7 +29,7 @@ from fastem.families.covariance_structures import (
 )
 from fastem.families.eigenvalue_bound import bounded
 from fastem.families.screening import may_screen
-from fastem.stats import Moments, Stats
+from fastem.stats import Moments, Stats, variances_of
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _SQRT_HALF = 0.5**0.5
@@ -43,8 +43,6 @@ _INFLATED = 10.0
 _ALONE, _FAR_MORE = 1.001, 100.0
 # A share of the variance over all rows that is rounding.
 _CONSTANT_SHARE = 1e-13
-# So many roundings of its mean are no deviation of a feature.
-_ROUNDINGS = 8 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -378,9 +376,8 @@ class Gaussian(Family[GaussianParams]):
 
 def _variances(total: Stats) -> np.ndarray:
     """Variance of each feature, of rows as one component; of a constant one, which has no scale of its own, 1."""
-    mass, second = total.mass[0], total.second[0]
-    variances = (np.diagonal(second) if total.moments == "full" else second) / mass - (total.first[0] / mass) ** 2
-    return np.where(variances > (_ROUNDINGS * total.origin[0]) ** 2, variances, 1.0)
+    variances = variances_of(total)
+    return np.where(variances > 0, variances, 1.0)
 
 
 def _variances_within(stats: Stats) -> np.ndarray:
