@@ -482,3 +482,12 @@ def test_blocks_may_be_empty_or_without_weight(X):
     for learn in (fit, fit_online):
         with pytest.raises(ValueError, match="positive weight"):
             learn(open_source(parts[:1]), "gaussian", 1)
+
+
+def test_blocks_lose_no_digits(X):
+    wide = 1e200 * X.astype(np.float64)
+    both = rows_of(open_source([X, wide]))[0]
+    assert np.array_equal(both, np.concatenate([X, wide]))
+    source = open_source(lambda: iter([X, wide]))
+    with pytest.raises(ValueError, match=r"block 1 \(from 0\): X is float64, but the first block is float32"):
+        list(source.blocks())

@@ -48,7 +48,10 @@ class BlocksReader(Reader):
         self.dtype = piece.X.dtype
         self._n_columns = n_columns
         if self.in_memory:
-            self.n_samples = sum(len(item[0] if isinstance(item, tuple) else item) for item in given)
+            blocks = [item[0] if isinstance(item, tuple) else item for item in given]
+            self.n_samples = sum(map(len, blocks))
+            if any(getattr(X, "dtype", None) != np.float32 for X in blocks):
+                self.dtype = np.dtype(np.float64)
 
     def _items(self) -> Iterator[tuple[int, Any]]:
         """Blocks and their numbers, without those that have no rows."""
@@ -68,6 +71,11 @@ class BlocksReader(Reader):
                 raise ValueError(
                     f"block {number} (from 0): X has {piece.X.shape[1]} features, but the first block has "
                     f"{self._n_columns}"
+                )
+            if piece.X.dtype.itemsize > self.dtype.itemsize:
+                raise ValueError(
+                    f"block {number} (from 0): X is {piece.X.dtype}, but the first block is {self.dtype}; give all "
+                    "blocks one type"
                 )
             X, weight = piece.X.astype(self.dtype, copy=False), piece.weight
             if not self._is_whole:
