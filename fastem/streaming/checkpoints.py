@@ -159,7 +159,8 @@ class Journal:
             return None
         assert self._file is not None
         start, length = self._index[name]
-        with self.path.open("rb") as file:
+        # One at a time: NumPy parses headers by ast, which threads of CPython up to 3.12 cannot use side by side.
+        with self._lock, self.path.open("rb") as file:
             file.seek(start)
             with np.load(io.BytesIO(file.read(length)), allow_pickle=False) as found:
                 return dict(found)
