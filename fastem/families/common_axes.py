@@ -60,9 +60,9 @@ def find_common_axes(masses: np.ndarray, covariances: np.ndarray, one_volume: bo
     def look(axes: np.ndarray) -> _Orientation:
         return _Orientation.of(axes, shares, covariances, one_volume)
 
-    pooled = np.tensordot(shares, covariances, axes=1)
-    starts = np.linalg.eigh(np.concatenate([pooled[None], covariances]))[1]
-    n_features = len(pooled)
+    n_features = covariances.shape[1]
+    pooled = (shares @ covariances.reshape(len(shares), -1)).reshape(1, n_features, n_features)
+    starts = np.linalg.eigh(np.concatenate([pooled, covariances]))[1]
     if _kernels is not None and n_features <= _COMPILED_FEATURES:
         axes, work = np.ascontiguousarray(starts), np.empty((3, len(shares)))
         given = shares, np.ascontiguousarray(covariances), one_volume, _TRIAL_SWEEPS, _SWEEPS

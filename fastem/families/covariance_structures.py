@@ -51,8 +51,9 @@ _kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 def pooled(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     """One for all: the mean of the components'."""
-    mean = np.tensordot(masses / masses.sum(), covariances, axes=1)
-    return np.broadcast_to(mean, covariances.shape).copy()
+    flat = covariances.reshape(len(covariances), -1)
+    mean = (masses / masses.sum()) @ flat
+    return np.repeat(mean[None], len(flat), axis=0).reshape(covariances.shape)
 
 
 def equal_volume(masses: np.ndarray, variances: np.ndarray) -> np.ndarray:
@@ -273,11 +274,12 @@ STRUCTURES: dict[str, Structure] = {
 }
 #: scikit-learn's names of four of them.
 SKLEARN_NAMES = {"full": "VVV", "tied": "EEE", "diag": "VVI", "spherical": "VII"}
+_BY_NAME = STRUCTURES | {name: STRUCTURES[mclust] for name, mclust in SKLEARN_NAMES.items()}
 
 
 def structure_of(covariance_type: str) -> Structure:
     """The structure of a name, mclust's or scikit-learn's."""
-    return STRUCTURES[SKLEARN_NAMES.get(covariance_type, covariance_type)]
+    return _BY_NAME[covariance_type]
 
 
 def storage_of(covariance_type: str) -> Storage:

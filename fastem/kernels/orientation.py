@@ -6,7 +6,7 @@ from fastem.kernels.vectors import exponential, natural_log, square_root
 def common_axes(shares, covariances, one_volume, n_trial, n_sweeps, axes, seen, work):
     """Turn the columns of the starts ``axes[T, D, D]`` to where the cost is least: ``axes[0]``, of the best start.
 
-    The cost is ``sum_k p_k g_k`` with ``g_k = sum_j log v_kj`` of the variances ``v_k = diag(D' S_k D)`` along axes; or,
+    The cost is ``sum_k p_k g_k`` with ``g_k = sum_j log v_kj`` of variances ``v_k = diag(D' S_k D)`` along axes; or,
     where components have ``one_volume``, ``D log sum_k p_k exp(g_k / D)``. All starts are turned for ``n_trial`` sweeps
     over the planes, and the best of them goes on. ``seen[K, D, D]`` and ``work[3, K]`` are overwritten. Returns whether
     the sweeps came to an end.
