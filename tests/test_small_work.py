@@ -106,6 +106,24 @@ def use_kernels(module, kernels, compiler, monkeypatch):
 
 
 @by_compiler
+@over_sizes
+def test_factors_in_one_call(n_features, n_components, compiler, rng, monkeypatch):
+    covariances = some_covariances(rng, n_features, n_components, 0.3)
+    monkeypatch.setattr(covariance_storage, "_kernels", {})
+    expected = FULL.factors(covariances, 0.0)
+    monkeypatch.undo()
+    if compiler != "cython":
+        kernels = by_numba(maximisation) if compiler == "numba" else maximisation
+        monkeypatch.setattr(covariance_storage, "_kernels", {"d": kernels})
+    found = FULL.factors(covariances, 0.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    assert not np.tril(found, -1).any()
+    covariances[-1] = -1.0
+    with pytest.raises(fastem.DegenerateComponentError, match=f"component {n_components - 1} is not positive"):
+        FULL.factors(covariances, 0.0)
+
+
+@by_compiler
 @pytest.mark.parametrize("one_volume", [False, True])
 @over_sizes
 def test_common_axes_in_one_call(n_features, n_components, one_volume, compiler, rng, monkeypatch):
