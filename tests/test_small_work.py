@@ -13,10 +13,10 @@ from sklearn.metrics import adjusted_rand_score
 
 import fastem
 from fastem import em
-from fastem.families import Gaussian, covariance_storage
+from fastem.families import Gaussian, common_axes, covariance_storage, covariance_structures
 from fastem.families.covariance_storage import FULL
 from fastem.init import candidates, merge_tree, tree
-from fastem.kernels import maximisation, merging, seeding
+from fastem.kernels import maximisation, merging, orientation, proportions, seeding
 from fastem.passes import ArrayRows, Passes, Runner
 
 needs_compiled = pytest.mark.skipif(
@@ -81,6 +81,99 @@ def test_m_steps_by_other_compilers(n_features, n_components, compiler, rng):
     np.testing.assert_allclose(theta, packed, rtol=1e-10, atol=1e-12)
     kernels.pack_full(weights, means, factors, theta)
     np.testing.assert_allclose(theta, packed, rtol=1e-10, atol=1e-12)
+
+
+# Iterative estimates of structures.
+
+by_compiler = pytest.mark.parametrize(
+    "compiler",
+    ["python", pytest.param("cython", marks=needs_compiled), pytest.param("numba", marks=pytest.mark.slow)],
+)
+
+
+def some_covariances(rng, n_features, n_components, spread=1.0):
+    """Covariances whose axes are near to each other's, of any volumes and shapes."""
+    common = np.linalg.qr(rng.normal(size=(n_features, n_features)))[0]
+    turns = np.linalg.qr(np.eye(n_features) + 0.1 * rng.normal(size=(n_components, n_features, n_features)))[0]
+    variances = np.exp(spread * rng.normal(size=(n_components, n_features)) + np.arange(n_features))
+    axes = common @ turns
+    return (axes * variances[:, None, :]) @ axes.swapaxes(1, 2)
+
+
+def use_kernels(module, kernels, compiler, monkeypatch):
+    if compiler != "cython":
+        monkeypatch.setattr(module, "_kernels", by_numba(kernels) if compiler == "numba" else kernels)
+
+
+@by_compiler
+@over_sizes
+def test_factors_in_one_call(n_features, n_components, compiler, rng, monkeypatch):
+    covariances = some_covariances(rng, n_features, n_components, 0.3)
+    monkeypatch.setattr(covariance_storage, "_kernels", {})
+    expected = FULL.factors(covariances, 0.0)
+    monkeypatch.undo()
+    if compiler != "cython":
+        kernels = by_numba(maximisation) if compiler == "numba" else maximisation
+        monkeypatch.setattr(covariance_storage, "_kernels", {"d": kernels})
+    found = FULL.factors(covariances, 0.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    assert not np.tril(found, -1).any()
+    covariances[-1] = -1.0
+    with pytest.raises(fastem.DegenerateComponentError, match=f"component {n_components - 1} is not positive"):
+        FULL.factors(covariances, 0.0)
+
+
+@by_compiler
+@pytest.mark.parametrize("one_volume", [False, True])
+@over_sizes
+def test_common_axes_in_one_call(n_features, n_components, one_volume, compiler, rng, monkeypatch):
+    n_features = min(n_features, 6)
+    masses, covariances = rng.uniform(1, 9, size=n_components), some_covariances(rng, n_features, n_components)
+    monkeypatch.setattr(common_axes, "_kernels", None)
+    expected = common_axes.find_common_axes(masses, covariances, one_volume)
+    monkeypatch.undo()
+    use_kernels(common_axes, orientation, compiler, monkeypatch)
+    found = common_axes.find_common_axes(masses, covariances, one_volume)
+    np.testing.assert_allclose(found.T @ found, np.eye(n_features), atol=1e-12)
+    cosines = np.abs(found.T @ expected)
+    np.testing.assert_allclose(np.sort(cosines, axis=1)[:, -1], 1, rtol=1e-9)
+    assert sorted(cosines.argmax(axis=1)) == list(range(n_features))
+
+
+@by_compiler
+@pytest.mark.parametrize("n_sweeps", [0, 1])
+def test_sweeps_that_have_not_ended_go_on_in_all_planes(n_sweeps, compiler, rng, monkeypatch):
+    masses, covariances = rng.uniform(1, 9, size=3), some_covariances(rng, 4, 3)
+    use_kernels(common_axes, orientation, compiler, monkeypatch)
+    expected = common_axes.variances_along(common_axes.find_common_axes(masses, covariances, False), covariances)
+    monkeypatch.setattr(common_axes, "_SWEEPS", n_sweeps)
+    found = common_axes.variances_along(common_axes.find_common_axes(masses, covariances, False), covariances)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@by_compiler
+@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
+@over_sizes
+def test_proportional_covariances_in_one_call(n_features, n_components, spread, compiler, rng, monkeypatch):
+    n_features = min(n_features, 6)
+    masses, covariances = rng.uniform(1, 9, size=n_components), some_covariances(rng, n_features, n_components, spread)
+    for given in (covariances, np.ascontiguousarray(np.diagonal(covariances, axis1=1, axis2=2))):
+        monkeypatch.setattr(covariance_structures, "_kernels", None)
+        expected = covariance_structures.proportional(masses, given)
+        monkeypatch.undo()
+        use_kernels(covariance_structures, proportions, compiler, monkeypatch)
+        found = covariance_structures._proportional_in_one_call(
+            masses / masses.sum(), given, np.log(np.diagonal(covariances, axis1=1, axis2=2).mean(axis=1))
+        )
+        monkeypatch.undo()
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+@by_compiler
+def test_volumes_without_an_optimum_are_left_to_the_formulas(compiler, rng, monkeypatch):
+    use_kernels(covariance_structures, proportions, compiler, monkeypatch)
+    for given in (np.eye(2), np.array([np.diag([1.0, 0.0]), np.diag([0.0, 1.0])]), np.full((2, 2), np.nan)):
+        assert covariance_structures._proportional_in_one_call(np.full(2, 0.5), given, np.zeros(2)) is None
 
 
 def test_an_m_step_says_which_component_has_no_covariance(rng):

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
+from fastem import compiled
+
 _EPS = float(np.finfo(np.float64).eps)
-# Steps from every start, before the best of them goes on alone.
-_TRIAL_STEPS = 6
-_STEPS = 500
+# Steps from every start, before the best of them goes on alone; and sweeps of the compiled kernel.
+_TRIAL_STEPS, _STEPS = 6, 500
+_TRIAL_SWEEPS, _SWEEPS = 3, 40
+# Features up to which planes one after another are quicker than steps in all of them.
+_COMPILED_FEATURES = 12
 _MEMORY = 8
 _SMALLEST_ANGLE = 1e-10
 _LARGEST_ANGLE = np.pi / 4
@@ -21,11 +27,10 @@ _FLATTEST = 1e-6
 _DECREASE = 1e-4
 _HALVINGS = 20
 
-#: ``(masses, variances (K, D))`` to the variances of a structure along given axes.
-Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
-def find_common_axes(masses: np.ndarray, covariances: np.ndarray, estimate: Estimate) -> np.ndarray:
+def find_common_axes(masses: np.ndarray, covariances: np.ndarray, one_volume: bool) -> np.ndarray:
     """Orthonormal columns along which the components' covariances are best taken for diagonal.
 
     There may be several local optima. The search starts from the eigenvectors of the pooled covariance and from those
@@ -35,8 +40,8 @@ def find_common_axes(masses: np.ndarray, covariances: np.ndarray, estimate: Esti
     ----------
     masses : ndarray of shape (n_components,)
     covariances : ndarray of shape (n_components, n_features, n_features)
-    estimate : callable
-        Of the structure, for axes that are given.
+    one_volume : bool
+        Whether the diagonal ones have one volume in common; else they have nothing in common but the axes.
 
     Returns
     -------
@@ -53,10 +58,18 @@ def find_common_axes(masses: np.ndarray, covariances: np.ndarray, estimate: Esti
     shares = masses / masses.sum()
 
     def look(axes: np.ndarray) -> _Orientation:
-        return _Orientation.of(axes, shares, covariances, estimate)
+        return _Orientation.of(axes, shares, covariances, one_volume)
 
-    pooled = np.tensordot(shares, covariances, axes=1)
-    starts = [np.linalg.eigh(matrix)[1] for matrix in (pooled, *covariances)]
+    n_features = covariances.shape[1]
+    pooled = (shares @ covariances.reshape(len(shares), -1)).reshape(1, n_features, n_features)
+    starts = np.linalg.eigh(np.concatenate([pooled, covariances]))[1]
+    if _kernels is not None and n_features <= _COMPILED_FEATURES:
+        axes, work = np.ascontiguousarray(starts), np.empty((3, len(shares)))
+        given = shares, np.ascontiguousarray(covariances), one_volume, _TRIAL_SWEEPS, _SWEEPS
+        if _kernels.common_axes(*given, axes, np.empty(covariances.shape), work):
+            return axes[0]
+        # Planes that pull at each other: steps in all of them at once go on from there.
+        return _descend(look(axes[0]), look, _STEPS).axes
     trials = [_descend(look(axes), look, _TRIAL_STEPS) for axes in starts]
     return _descend(min(trials, key=lambda trial: trial.cost), look, _STEPS).axes
 
@@ -66,13 +79,19 @@ def variances_along(axes: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     return np.einsum("ij,kij->kj", axes, covariances @ axes)
 
 
+@cache
+def _planes(n_features: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.triu_indices(n_features, 1)
+
+
 @dataclass(frozen=True)
 class _Orientation:
     """Axes, and how the cost changes with the angles by which planes of two of them are turned.
 
     The cost is ``sum_kj p_k log v_kj`` with the structure's variances ``v`` along the axes, where the other term of the
     likelihood is a constant. Its derivatives are those of ``sum_kj p_k d_j' S_k d_j / v_kj`` for given ``v``, because
-    ``v`` is the best for the axes; so is the curvature, but for what ``v`` gives way.
+    ``v`` is the best for the axes; so is the curvature, but for what ``v`` gives way. The variances of one volume are
+    the components' own ``d_j' S_k d_j``, times that volume by theirs.
 
     Attributes
     ----------
@@ -89,25 +108,31 @@ class _Orientation:
     curvature: np.ndarray
 
     @classmethod
-    def of(cls, axes: np.ndarray, shares: np.ndarray, covariances: np.ndarray, estimate: Estimate) -> _Orientation:
+    def of(cls, axes: np.ndarray, shares: np.ndarray, covariances: np.ndarray, one_volume: bool) -> _Orientation:
+        n_features = len(axes)
+        planes = _planes(n_features)
         seen = axes.T @ covariances @ axes
         own = np.diagonal(seen, axis1=1, axis2=2)
-        variances = estimate(shares, own)
-        planes = np.triu_indices(len(axes), 1)
-        if not (variances > 0).all():
+        if not (own > n_features * _EPS * own.max(axis=1, keepdims=True)).all():
             return cls(axes, -np.inf, np.zeros(len(planes[0])), np.ones(len(planes[0])))
-        precisions = shares[:, None] / variances
+        logs = np.log(own).mean(axis=1)
+        mean = shares @ logs
+        if one_volume:
+            volumes = shares * np.exp(logs - mean)
+            mean += np.log(volumes.sum())
+            shares = volumes / volumes.sum()
+        precisions = shares[:, None] / own
         turning = np.einsum("kp,kpq->pq", precisions, seen)
         ratios = precisions.T @ own
         bending = ratios + ratios.T - np.add.outer(np.diagonal(ratios), np.diagonal(ratios))
         slope, curvature = 2 * (turning - turning.T)[planes], 2 * bending[planes]
-        return cls(axes, float(shares @ np.log(variances).sum(axis=1)), slope, np.maximum(curvature, _FLATTEST))
+        return cls(axes, float(n_features * mean), slope, np.maximum(curvature, _FLATTEST))
 
     def turned(self, angles: np.ndarray) -> np.ndarray:
         """Axes after a rotation, by Cayley's transform, which keeps them orthonormal."""
         n_features = len(self.axes)
         turn = np.zeros((n_features, n_features))
-        turn[np.triu_indices(n_features, 1)] = -0.5 * angles
+        turn[_planes(n_features)] = -0.5 * angles
         turn -= turn.T
         identity = np.eye(n_features)
         return self.axes @ np.linalg.solve(identity - turn, identity + turn)

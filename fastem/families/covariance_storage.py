@@ -155,6 +155,9 @@ class _Matrices(Storage):
 
     def _matrix_factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         """Upper-triangular ``P`` with ``P P' = covariance^-1`` for each: the inverse of the upper Cholesky factor."""
+        factors = _factors_in_one_call(covariances)
+        if factors is not None:
+            return factors
         if np.isfinite(covariances).all():
             try:
                 factors = _inverses(np.linalg.cholesky(covariances).swapaxes(1, 2))
@@ -464,6 +467,16 @@ def _collapse(whose: str, reg_covar: Any) -> str:
         f"features are constant or collinear. Try fewer components, a larger reg_covar (now {now}, in squared units of "
         "the data) or a covariance_prior, scaling the features, or another start (init_params, random_state, n_init)."
     )
+
+
+def _factors_in_one_call(covariances: np.ndarray) -> np.ndarray | None:
+    """By the compiled kernel; None where it is not for these, or one is not positive definite."""
+    n_components, n_features, _ = covariances.shape
+    if not _kernels or n_features > _COMPILED_FEATURES or covariances.dtype != np.float64:
+        return None
+    factors, work = np.empty(covariances.shape), np.empty((2, n_features**2))
+    done = _kernels["d"].invert_roots(np.ascontiguousarray(covariances), work, factors.reshape(n_components, -1))
+    return factors if done == n_components else None
 
 
 def _inverses(upper: np.ndarray) -> np.ndarray:

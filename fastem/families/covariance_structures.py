@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fastem import compiled
 from fastem.families.common_axes import find_common_axes, variances_along
 from fastem.families.covariance_storage import DIAG, FULL, SPHERICAL, TIED, Storage
 
@@ -43,12 +44,16 @@ Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _VOLUME_STEPS = 200
 _SMALLEST_STEP = 1e-9
 _EPS = float(np.finfo(np.float64).eps)
+# Features up to which the compiled estimate is quicker than LAPACK's blocks.
+_COMPILED_FEATURES = 32
+_kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
 def pooled(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     """One for all: the mean of the components'."""
-    mean = np.tensordot(masses / masses.sum(), covariances, axes=1)
-    return np.broadcast_to(mean, covariances.shape).copy()
+    flat = covariances.reshape(len(covariances), -1)
+    mean = (masses / masses.sum()) @ flat
+    return np.repeat(mean[None], len(flat), axis=0).reshape(covariances.shape)
 
 
 def equal_volume(masses: np.ndarray, variances: np.ndarray) -> np.ndarray:
@@ -76,6 +81,10 @@ def proportional(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     if not (volumes > 0).all():
         return covariances * (volumes > 0).reshape(by_component)
     logs = np.log(volumes)
+    if _kernels is not None and n_features <= _COMPILED_FEATURES:
+        found = _proportional_in_one_call(shares, covariances, logs)
+        if found is not None:
+            return found
     here = _Proportions.of(shares, covariances, logs)
     for _ in range(_VOLUME_STEPS):
         if here is None:
@@ -90,6 +99,19 @@ def proportional(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
         logs, here = logs + step, there
     # There is no end: a component's volume goes to 0, to the others' advantage.
     return covariances * (np.arange(len(logs)) != np.argmin(logs)).reshape(by_component)
+
+
+def _proportional_in_one_call(shares: np.ndarray, covariances: np.ndarray, logs: np.ndarray) -> np.ndarray | None:
+    """By the compiled kernel; None where its steps have no end, or no solution."""
+    n_components, n_features = covariances.shape[:2]
+    given = np.ascontiguousarray(covariances).reshape(n_components, n_features, -1)
+    common, work, logs = np.empty(given.shape[1:]), np.empty((n_components + 3, n_components)), logs.copy()
+    if not _kernels.proportions(shares, given, _VOLUME_STEPS, logs, common, np.empty(given.shape), work):
+        return None
+    if covariances.ndim == 2:
+        return np.exp(logs)[:, None] * common[:, 0]
+    # The kernel leaves the lower triangle to its own ends.
+    return np.exp(logs)[:, None, None] * np.where(np.tri(n_features, k=-1, dtype=bool), common.T, common)
 
 
 @dataclass(frozen=True)
@@ -152,14 +174,11 @@ def in_own_axes(estimate: Estimate) -> Estimate:
 
 
 def in_common_axes(estimate: Estimate) -> Estimate:
-    """The estimate in the best axes for all components."""
-
-    def along_axes(masses: np.ndarray, variances: np.ndarray) -> np.ndarray:
-        return estimate(masses, _without_rounding(variances))
+    """The estimate in the best axes for all components: that of equal volumes, or of nothing in common."""
 
     def estimated(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-        axes = find_common_axes(masses, covariances, along_axes)
-        return _composed(axes, along_axes(masses, variances_along(axes, covariances)))
+        axes = find_common_axes(masses, covariances, one_volume=estimate is equal_volume)
+        return _composed(axes, estimate(masses, _without_rounding(variances_along(axes, covariances))))
 
     return estimated
 
@@ -255,11 +274,12 @@ STRUCTURES: dict[str, Structure] = {
 }
 #: scikit-learn's names of four of them.
 SKLEARN_NAMES = {"full": "VVV", "tied": "EEE", "diag": "VVI", "spherical": "VII"}
+_BY_NAME = STRUCTURES | {name: STRUCTURES[mclust] for name, mclust in SKLEARN_NAMES.items()}
 
 
 def structure_of(covariance_type: str) -> Structure:
     """The structure of a name, mclust's or scikit-learn's."""
-    return STRUCTURES[SKLEARN_NAMES.get(covariance_type, covariance_type)]
+    return _BY_NAME[covariance_type]
 
 
 def storage_of(covariance_type: str) -> Storage:

@@ -45,6 +45,24 @@ def full_parameters(S, weight, ridge, before, work, weights, means, covariances,
     return weights.shape[0]
 
 
+def invert_roots(covariances, work, factors):
+    """Upper-triangular ``factors[K, D * D]`` with ``factor factor' = covariance^-1``, of ``covariances[K, D, D]``.
+
+    ``work[2, D * D]`` is overwritten. Returns the number of components, or that of the first whose covariance is not
+    positive definite.
+    """
+    n_features = covariances.shape[1]
+    for k in range(covariances.shape[0]):
+        for i in range(n_features):
+            for j in range(i, n_features):
+                work[0, i * n_features + j] = covariances[k, i, j]
+        if not _invert(n_features, work) < 1e300:
+            return k
+        for at in range(n_features * n_features):
+            factors[k, at] = work[1, at]
+    return covariances.shape[0]
+
+
 def pack_full(weights, means, factors, theta):
     """``[constant, mean (D), factor / sqrt(2) by tiles]`` of full covariances, as ``full_log_density`` reads it.
 
@@ -88,14 +106,19 @@ def _covariance(S, k, mass, ridge, i, j):
 
 
 def _invert_root(S, k, mass, ridge, work):
-    """Inverse of the upper-triangular ``U`` with ``U'U`` the covariance, into ``work[1]``.
-
-    Returns the sum of the logarithms of ``U``'s diagonal, or 1e300 where the covariance is not positive definite.
-    """
+    """``_invert`` of the covariance of a component's moments."""
     n_features = ridge.shape[0]
     for i in range(n_features):
         for j in range(i, n_features):
             work[0, i * n_features + j] = _covariance(S, k, mass, ridge, i, j)
+    return _invert(n_features, work)
+
+
+def _invert(n_features, work):
+    """Inverse of the upper-triangular ``U`` with ``U'U`` the covariance ``work[0]``, into ``work[1]``.
+
+    Returns the sum of the logarithms of ``U``'s diagonal, or 1e300 where the covariance is not positive definite.
+    """
     log_determinant = 0.0
     for i in range(n_features):
         at = i * n_features

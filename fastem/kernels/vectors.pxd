@@ -21,6 +21,7 @@ cdef extern from "vectors.h" nogil:
     vec mantissa "fastem_mantissa"(vec)
     double square_root "sqrt"(double)
     double natural_log "log"(double)
+    double exponential "exp"(double)
     int fastem_cpu_level()
     Py_ssize_t fastem_take(Py_ssize_t *)
     void fastem_check(Py_ssize_t row, Py_ssize_t column, Py_ssize_t n_rows, Py_ssize_t n_columns)

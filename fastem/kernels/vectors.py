@@ -122,3 +122,8 @@ def square_root(value):
 def natural_log(value):
     """Of a positive number."""
     return math.log(value)
+
+
+def exponential(value):
+    """Of any number."""
+    return math.exp(value)
