@@ -109,6 +109,8 @@ def use_kernels(module, kernels, compiler, monkeypatch):
 @over_sizes
 def test_factors_in_one_call(n_features, n_components, compiler, rng, monkeypatch):
     covariances = some_covariances(rng, n_features, n_components, 0.3)
+    # Well enough conditioned for nine digits.
+    covariances += 1e-3 * np.trace(covariances, axis1=1, axis2=2)[:, None, None] * np.eye(n_features)
     monkeypatch.setattr(covariance_storage, "_kernels", {})
     expected = FULL.factors(covariances, 0.0)
     monkeypatch.undo()
