@@ -29,7 +29,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.filename is None:  # as where the disk is full
+        if error.filename is None and error.errno is not None:  # as where the disk is full
             error.filename = str(path)
         raise
     finally:

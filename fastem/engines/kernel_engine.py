@@ -128,7 +128,9 @@ def _aligned(shapes: list[tuple[int, ...]], dtype: np.dtype[Any]) -> Iterator[np
 
 def kernels_of(family: Family[Any]) -> tuple[set[Any], set[Any]]:
     """Density and moment kernels that a fit of the family runs, those of its start included."""
-    moments = {family.moments, family.shared_moments or family.moments, "first"}
+    moments: set[Moments] = {family.moments, family.shared_moments or family.moments, "first"}
+    if family.is_relative:
+        moments.add("diag")
     return {family.log_density_kernel, diag_log_density}, {family.moments_kernel, *(MOMENT_KERNELS[m] for m in moments)}
 
 

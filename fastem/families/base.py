@@ -180,6 +180,11 @@ class Family(ABC, Generic[P]):
         """``params`` with the others' mean covariance in place of some components'; None where there is none."""
         return None
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether a setting is relative to the data, and not yet in numbers: :meth:`scaled_to` measures variances."""
+        return False
+
     def scaled_to(
         self,
         measure: Callable[[Moments], Stats],
