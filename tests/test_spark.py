@@ -65,11 +65,14 @@ def session(cores):
 
 
 @pytest.fixture(scope="module")
-def spark():
+def spark(tmp_path_factory):
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
+        # Spark's workers import from the folder that it was started in: a checkout would hide the installed package.
+        patch.chdir(tmp_path_factory.mktemp("spark"))
         spark = session(2)
+        patch.undo()
         spark.sparkContext.setLogLevel("OFF")
         yield spark
         spark.stop()
@@ -277,11 +280,13 @@ print("BITS", found.params.means.tobytes().hex() + found.params.covariances.toby
 
 
 @pytest.mark.slow
-def test_same_bits_for_any_number_of_executors_threads():
+def test_same_bits_for_any_number_of_executors_threads(tmp_path):
     bits = []
     for cores in (1, 2):
         program = PROGRAM.format(tests=str(Path(__file__).parent), cores=cores)
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
         bits += [line for line in done.stdout.splitlines() if line.startswith("BITS")]
         assert len(bits) == cores, done.stderr
     assert bits[0] == bits[1]
