@@ -390,6 +390,7 @@ def test_a_killed_fit_reaches_the_same_bits(tmp_path, rng):
     seconds = time.monotonic() - began
     kills = 0
     while kills < 20:
+        began = time.monotonic()
         process = start("killed")
         try:
             process.wait(rng.uniform(0.2, 1.1) * seconds)
@@ -399,6 +400,8 @@ def test_a_killed_fit_reaches_the_same_bits(tmp_path, rng):
             kills += 1
             continue
         assert process.returncode == 0
+        # The machine may have become faster: moments after the end would kill nothing.
+        seconds = min(seconds, time.monotonic() - began)
         (tmp_path / "killed.ckpt").unlink()
         assert_equal_files(tmp_path)
     assert start("killed").wait() == 0
