@@ -386,19 +386,16 @@ def _print_result(found: SearchTable) -> None:
 
 
 def _predict(args: Any) -> None:
-    from fastem.data.sources import open_source
     from fastem.data.writing import check_table
     from fastem.persistence import load_mixture
-    from fastem.streaming import write_posteriors
+    from fastem.streaming import StreamedCollection, write_posteriors
 
     check_table(args.out)
     mixture, details = load_mixture(args.model)
     names = details.get("feature_names")
     files = args.file[0] if len(args.file) == 1 else args.file
-    table = open_source(files, cache=None)
-    if names is not None and table.named:
-        table = open_source(files, columns=names, cache=None)
-    write_posteriors(args.out, mixture, table, proba=args.proba)
+    rows = StreamedCollection(files).of_features(names)
+    write_posteriors(args.out, mixture, rows.source, proba=args.proba)
 
 
 def _sample(args: Any) -> None:

@@ -23,6 +23,17 @@ class Totals:
         )
 
 
+def of_totals(totals: Totals, n_parameters: int) -> dict[str, float]:
+    """The log-likelihood and the criteria that need nothing else, by name."""
+    reached, weight = totals.log_likelihood, totals.weight
+    return {
+        "log_likelihood": reached,
+        "bic": bic(reached, n_parameters, weight),
+        "aic": aic(reached, n_parameters),
+        "icl": icl(reached, n_parameters, weight, totals.entropy),
+    }
+
+
 def bic(log_likelihood: float, n_parameters: int, weight: float) -> float:
     """Bayesian information criterion, ``-2 log L + df log n`` (Schwarz 1978)."""
     return -2 * log_likelihood + n_parameters * float(np.log(weight))

@@ -134,9 +134,8 @@ class ArrayRows(Rows):
             return None
         return runner.engine.group_rows(family, self.X, params, n_threads=runner.n_threads)
 
-    def moments(self, kind: Moments, runner: Runner, about: np.ndarray | None = None) -> Stats:
-        centre = rough_centre(self.X, self.sample_weight) if about is None else about
-        return moments_about(centre, kind, self.X, self.sample_weight, runner)
+    def moments(self, kind: Moments, runner: Runner) -> Stats:
+        return moments_about(rough_centre(self.X, self.sample_weight), kind, self.X, self.sample_weight, runner)
 
     def sample(self, most: int, rng: np.random.RandomState) -> ArrayRows:
         return ArrayRows(*sample_rows(self.X, self.sample_weight, most, rng))

@@ -63,3 +63,17 @@ def acidity():
 @pytest.fixture(scope="session")
 def earthquakes():
     return _columns("earthquakes.csv", 1)
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """The command in this process and an empty folder: status, standard output and error."""
+    from fastem import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv):
+        status = cli.main([str(a) for a in argv])
+        return (status, *capsys.readouterr())
+
+    return run

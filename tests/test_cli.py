@@ -34,18 +34,6 @@ def command(*argv, **options):
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """The command in this process and an empty folder: status, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        status = cli.main([str(a) for a in argv])
-        return (status, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
 def model(tmp_path):
     """A saved model of two named features, and its file."""
     model = fastem.GaussianMixture.from_parameters([0.3, 0.7], [[2, 55], [4.3, 80]], [[0.1, 30], [0.2, 36]],

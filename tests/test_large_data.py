@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastem
-from fastem import GaussianMixture, PoissonMixture, cli, open_source
+from fastem import GaussianMixture, PoissonMixture, open_source
 from fastem.em import Iteration
 from fastem.progress import StreamProgress
 
@@ -190,17 +190,6 @@ print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 
 
 # The command.
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv):
-        status = cli.main([str(a) for a in argv])
-        return (status, *capsys.readouterr())
-
-    return run
 
 
 def test_the_command_reads_files_block_by_block(run, folder, tmp_path):

@@ -11,8 +11,8 @@ from fastem.engines.base import REALS
 _CHUNK_VALUES = 2**20
 #: A squared deviation of so many variances is far out: normal rows have none among 1e12.
 FAR_OUT = 50.0
-# Outliers hide others that are less far out: they are left out in turn.
-_TRIMS = 10
+#: Outliers hide others that are less far out: they are left out in turn.
+TRIMS = 10
 
 
 def is_plain(X: Any) -> bool:
@@ -94,7 +94,7 @@ def bulk_variances(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np
     weight = np.ones((1, len(X))) if sample_weight is None else sample_weight[None, :]
     with np.errstate(over="ignore", invalid="ignore"):  # of values near the largest: the loop says that
         centred = columns - columns[:, :1]
-        for _ in range(_TRIMS):
+        for _ in range(TRIMS):
             mass = np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
             centred = centred - (weight * centred).sum(axis=1, keepdims=True) / mass
             squares = centred**2

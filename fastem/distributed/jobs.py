@@ -16,7 +16,7 @@ from fastem.data.arrays import as_weights, check_finite, is_plain, rough_centre
 from fastem.engines import get_engine
 from fastem.families import Family, Params
 from fastem.mixture import Mixture
-from fastem.passes import ArrayRows, Runner
+from fastem.passes import ArrayRows, Runner, moments_about
 from fastem.stats import Moments, Stats
 
 
@@ -104,7 +104,7 @@ class TakeMoments(Job):
 
     def __call__(self, X: np.ndarray, sample_weight: np.ndarray | None, number: int) -> Stats | None:
         runner = Runner(get_engine(self.engine), self.n_threads)
-        return ArrayRows(X, sample_weight).moments(self.kind, runner, self.about) if len(X) else None
+        return moments_about(self.about, self.kind, X, sample_weight, runner) if len(X) else None
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,11 @@ class PartitionedRows(Rows):
         self._survey(family)
 
     def accumulate(self, family: Family[Any], params: Params, runner: Runner, order: np.ndarray | None = None) -> Stats:
-        return self.add(
-            "accumulate", Accumulate(family, params, runner.engine.name, runner.n_threads or self.n_threads)
-        )
+        return self.add("accumulate", Accumulate(family, params, *self._runner(runner)))
 
     def moments(self, kind: Moments, runner: Runner) -> Stats:
         everything = self._survey()[0]
-        engine, n_threads = self._runner(runner)
-        return self.add("moments", TakeMoments(kind, everything.near / everything.weight, engine, n_threads))
+        return self.add("moments", TakeMoments(kind, everything.near / everything.weight, *self._runner(runner)))
 
     def sample(self, most: int, rng: np.random.RandomState) -> ArrayRows:
         """The same rows as of an array of all partitions."""

@@ -197,10 +197,10 @@ class BaseMixture(DensityMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_samples,)
         """
-        if as_collection(X) is None:
-            return self._posterior(self._fit(X, sample_weight), "labels").labels
-        labels = self.fit(X, sample_weight=sample_weight).predict(X)
-        return np.concatenate(list(labels)) if is_streamed(X) else labels
+        if is_streamed(X):  # asked first: to make a collection of files is to open them
+            return np.concatenate(list(self.fit(X, sample_weight=sample_weight).predict(X)))
+        fitted = self._fit(X, sample_weight)
+        return self._posterior(fitted, "labels").labels if as_collection(X) is None else self.predict(X)
 
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, step_size: StepSize | None = None

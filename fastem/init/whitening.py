@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastem.data.arrays import FAR_OUT
+from fastem.data.arrays import FAR_OUT, TRIMS
 
 # A feature whose deviation is this share of its values is constant, up to rounding.
 _CONSTANT = 1e-14
 # A direction of this share of the largest variance, of features scaled alike, is collinear up to rounding.
 _COLLINEAR = 1e-12
-# Outliers hide others that are less far out: they are left out in turn.
-_TRIMS = 10
 
 
 def whitened(rows: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:
@@ -36,7 +34,7 @@ def whitened(rows: np.ndarray, sample_weight: np.ndarray | None = None) -> np.nd
     # Scaled before they are squared: features may be of any size that their float type holds.
     scaled = rows / np.where(largest > 0, largest, 1)
     bulk = share
-    for _ in range(_TRIMS):
+    for _ in range(TRIMS):
         scaled = scaled - bulk @ scaled / bulk.sum()
         coordinates = _unit(scaled, bulk / bulk.sum())
         # A single outlier among n rows has the distance n - 1 from the mean, and makes one point of the others.

@@ -24,9 +24,6 @@ from fastem.runs import Loop, Runs
 from fastem.selection.workers import Workers
 from fastem.stats import Moments, Stats
 
-#: A part of a race: how many iterations, and how many starts go on at most.
-Heat = tuple[int, int]
-
 
 @dataclass(frozen=True, eq=False)
 class Fits:
@@ -107,16 +104,21 @@ class Fits:
         return self._fit(family, len(start.weights), start, callbacks=(*self.callbacks, *callbacks))
 
     def shortlist(
-        self, family: Gaussian, starts: Sequence[GaussianParams], heats: Sequence[Heat]
+        self, family: Gaussian, starts: Sequence[GaussianParams], heats: Sequence[tuple[int, int]]
     ) -> list[EMResult[GaussianParams]]:
-        """Where those starts are that are best after a few iterations, best first; of equals one."""
+        """Where those starts are that are best after a few iterations, best first; of equals one.
+
+        A heat is how many iterations, and how many starts go on at most.
+        """
+        if len(starts) == 0:
+            return []
+        n_components = len(starts[0].weights)
+        runner = Runner(self._engine(family, n_components), self.n_threads)
+        loop = Loop(self.tol, self.max_iter, self.stopping, self.accelerate, -np.inf, (), "raise", self.strict)
+        runs = Runs(family, n_components, runner, loop)
         left = list(starts)
         best: list[EMResult[GaussianParams]] = []
-        for iterations, most in heats if left else ():
-            n_components = len(left[0].weights)
-            runner = Runner(self._engine(family, n_components), self.n_threads)
-            loop = Loop(self.tol, self.max_iter, self.stopping, self.accelerate, -np.inf, (), "raise", self.strict)
-            runs = Runs(family, n_components, runner, loop)
+        for iterations, most in heats:
             found = runs.heat(self.rows, dict(enumerate(left)), iterations)
             best = [found[i] for i in ranked(found, runs.worth)[:most]]  # type: ignore[misc]
             left = [run.params for run in best]
@@ -172,9 +174,7 @@ class _RememberingRows(ArrayRows):
         super().__init__(X, sample_weight)
         self._known: dict[Moments, Stats] = {}
 
-    def moments(self, kind: Moments, runner: Runner, about: np.ndarray | None = None) -> Stats:
-        if about is not None:
-            return super().moments(kind, runner, about)
+    def moments(self, kind: Moments, runner: Runner) -> Stats:
         if kind not in self._known:
             self._known[kind] = super().moments(kind, runner)
         return self._known[kind]

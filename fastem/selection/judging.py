@@ -51,15 +51,11 @@ class Judge:
         else:
             fitted = self._estimator(model, best)
             totals = fits.totals(family, best.result.params, entropy=True)
-            total, entropy = totals.log_likelihood, totals.entropy
             reached = np.array([run.lower_bound for run in model.runs])
             near = np.abs(reached - best.lower_bound) <= _AGREEING * fits.tol
+            facts |= criteria.of_totals(totals, n_parameters)
             facts |= {
-                "log_likelihood": total,
-                "bic": criteria.bic(total, n_parameters, fits.weight),
-                "aic": criteria.aic(total, n_parameters),
-                "icl": criteria.icl(total, n_parameters, fits.weight, entropy),
-                "nec": criteria.nec(total, log_likelihood_of_one, model.n_components, entropy),
+                "nec": criteria.nec(totals.log_likelihood, log_likelihood_of_one, model.n_components, totals.entropy),
                 "converged": bool(fitted.converged_),
                 "spurious": bool(best.fault),
                 "starts_agreeing": int(near.sum()),

@@ -150,8 +150,9 @@ def search(
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
     weight = as_weights(sample_weight, len(rows))
     runner = Runner(choose_engine(engine, 0.0), n_threads)
-    data = ArrayRows(rows, weight)
-    families = {kind: data.scaled(template._family(), 1, runner) for kind, template in templates.items()}
+    # The numbers of a relative reg_covar depend on the rows alone: they are measured once.
+    measured = ArrayRows(rows, weight).scaled(next(iter(templates.values()))._family(), 1, runner)
+    families = {kind: replace(each._family(), reg_covar=measured.reg_covar) for kind, each in templates.items()}
     work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
     workers = Workers(n_threads, work, on_interrupt)
     fits = Fits.like(next(iter(templates.values())), rows, weight, workers, callbacks)

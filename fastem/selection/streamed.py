@@ -73,14 +73,7 @@ def _record(model: GaussianMixture, source: Source, criterion: str, fit_options:
     failed = isinstance(outcome, DegenerateComponentError)
     n_parameters = model._family().n_parameters(model.n_components, source.n_features)
     if not failed:
-        totals = model._totals(source, None, entropy=True)
-        total = totals.log_likelihood
-        facts |= {
-            "log_likelihood": total,
-            "bic": criteria.bic(total, n_parameters, totals.weight),
-            "aic": criteria.aic(total, n_parameters),
-            "icl": criteria.icl(total, n_parameters, totals.weight, totals.entropy),
-        }
+        facts |= criteria.of_totals(model._totals(source, None, entropy=True), n_parameters)
         model.callbacks = None
     return SearchRecord(
         n_components=model.n_components,

@@ -10,20 +10,7 @@ suppressPackageStartupMessages({
 
 MODELS <- c("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV")
 
-# Soft responsibilities that any language can write down again: row i of K, of class c.
-responsibilities <- function(class, K) {
-  raw <- outer(seq_along(class), seq_len(K), function(i, k) 1.5 + 8 * (class[i] == k) + sin(i * k))
-  raw / rowSums(raw)
-}
-
-values <- function(name, columns) as.matrix(read.csv(file.path("tests/data", paste0(name, ".csv")))[, columns])
-
-iris_rows <- values("iris", 1:4)
-faithful_rows <- values("faithful", 1:2)
-problems <- list(
-  iris = list(rows = iris_rows, z = responsibilities(rep(1:3, each = 50), 3)),
-  faithful = list(rows = faithful_rows, z = responsibilities(1 + (faithful_rows[, 1] > 3), 2))
-)
+source("tests/data/mclust_problems.R")
 
 # The second entries are those of the iteration inside of an M-step.
 control <- emControl(eps = 0, tol = c(1e-15, 1e-15), itmax = c(20000, 100000))
