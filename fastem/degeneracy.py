@@ -81,6 +81,10 @@ class Guard:
             self._held_up = params
         return params
 
+    def passed(self, n_updates: int) -> None:
+        """Count updates that were made elsewhere, without a collapse."""
+        self._iteration += n_updates
+
     def has_held_up(self, params: Params) -> np.ndarray:
         """Of which components the last M-step, if it led to these parameters, held the covariance up."""
         if params is not self._held_up:

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 
-from fastem.stats import Stats
+from fastem.stats import Stats, Stretch
 
 P = TypeVar("P")
 
@@ -65,6 +65,16 @@ class EndOfRowsError(Exception):
 
 #: Called after each iteration; a true return value stops the loop there.
 Callback = Callable[[Iteration], object]
+
+
+@dataclass(frozen=True)
+class Occasional:
+    """A callback that need not see each iteration: of those that are made in one call it sees the last."""
+
+    call: Callback
+
+    def __call__(self, iteration: Iteration) -> object:
+        return self.call(iteration)
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,10 @@ class Step(Generic[P]):
     extrapolated: bool = False
 
 
+#: Of a point, the mean log-likelihood before, tol, and how many passes at most: the passes of plain EM from there, in
+#: one call, or None where there is none.
+RunAhead = Callable[[Any, float, float, int], Stretch | None]
+
 #: Asked after each pass: the point that the pass was at, its statistics, and the M-step.
 Steps = Callable[[Any, Stats, Callable[[Stats], Any]], Step[Any]]
 
@@ -209,6 +223,7 @@ def run(
     on_interrupt: OnInterrupt = "raise",
     stopping: Stopping = "change",
     steps: Steps | None = None,
+    run_ahead: RunAhead | None = None,
 ) -> EMResult[P]:
     """Iterate from ``params`` until the stopping rule is met, or for ``max_iter`` passes.
 
@@ -227,44 +242,43 @@ def run(
         limit that :func:`aitken_limit` estimates from two EM steps in a row.
     steps : callable, optional
         Where passes go, in place of ``plain_steps(previous)``.
+    run_ahead : callable, optional
+        Several passes in one call. For plain EM that stops by change, and callbacks that are :class:`Occasional`.
 
     Raises
     ------
     ValueError
         If the log-likelihood is no longer finite.
     """
-    began = time.perf_counter()
-    lower_bounds: list[float] = []
-    all_weights: list[np.ndarray] = []
-    times: list[float] = []
-    limits: list[float] = []
-    n_components = len(params.weights)  # type: ignore[attr-defined]
+    course = _Course(previous, len(params.weights))  # type: ignore[attr-defined]
     advance = plain_steps(previous) if steps is None else steps
     point, extrapolated = params, False
-    lower_bound, gain = previous, math.nan
     converged = interrupted = False
     try:
-        for iteration in range(1, max_iter + 1):
-            stats = accumulate(point)
+        while course.n_iter < max_iter:
+            ahead = None if run_ahead is None else run_ahead(point, course.lower_bound, tol, max_iter - course.n_iter)
+            if ahead is None:
+                stats = accumulate(point)
+            else:
+                stats = ahead.stats
+                course.note_ahead(ahead)
+                advance = plain_steps(course.lower_bound)
             reached = stats.log_likelihood / stats.weight
             if not math.isfinite(reached) and not extrapolated:
                 raise ValueError(
-                    f"the log-likelihood became {reached} in iteration {iteration}: values of the data or of the "
-                    "starting parameters are too large for their float type. Scale the features, or use float64."
+                    f"the log-likelihood became {reached} in iteration {course.n_iter + 1}: values of the data or of "
+                    "the starting parameters are too large for their float type. Scale the features, or use float64."
                 )
             step = advance(point, stats, update)
             params, point, extrapolated = step.params, step.point, step.extrapolated
-            change, lower_bound = step.lower_bound - lower_bound, step.lower_bound
-            gain_before, gain = gain, step.gain
-            limit = aitken_limit(lower_bound, gain, gain_before)
-            distance = limit - lower_bound if stopping == "aitken" else gain
+            before = course.lower_bound
+            weights = step.weights if ahead is None else ahead.weights[-1]
+            limit = course.note(step.lower_bound, step.gain, weights)
+            distance = limit - step.lower_bound if stopping == "aitken" else step.gain
             met = bool(abs(distance) < tol)
-            lower_bounds.append(lower_bound)
-            all_weights.append(step.weights)
-            limits.append(limit)
-            times.append(time.perf_counter() - began)
             if callbacks:
-                seen = Iteration(start, iteration, params, step.weights, lower_bound, change, times[-1], met)
+                change, seconds = step.lower_bound - before, course.seconds[-1]
+                seen = Iteration(start, course.n_iter, params, weights, step.lower_bound, change, seconds, met)
                 # Every callback is told, also after one has asked to stop.
                 answers = [callback(seen) for callback in callbacks]
                 if any(answers):
@@ -279,7 +293,50 @@ def run(
         if on_interrupt == "raise":
             raise
         interrupted = True
-    history = History(
-        np.array(lower_bounds), np.array(all_weights).reshape(-1, n_components), np.array(times), np.array(limits)
-    )
-    return EMResult(params, lower_bound, history, converged, interrupted)
+    return EMResult(params, course.lower_bound, course.history(), converged, interrupted)
+
+
+class _Course:
+    """The history of a loop as it grows.
+
+    Parameters
+    ----------
+    lower_bound : float
+        Mean log-likelihood before the first pass.
+    """
+
+    def __init__(self, lower_bound: float, n_components: int) -> None:
+        self.lower_bound = lower_bound
+        self.seconds: list[float] = []
+        self._n_components = n_components
+        self._began = time.perf_counter()
+        self._gain = math.nan
+        self._lower_bounds: list[float] = []
+        self._weights: list[np.ndarray] = []
+        self._limits: list[float] = []
+
+    @property
+    def n_iter(self) -> int:
+        return len(self._lower_bounds)
+
+    def note(self, lower_bound: float, gain: float, weights: np.ndarray, seconds: float | None = None) -> float:
+        """Take down a pass; returns the limit that it is heading to."""
+        limit = aitken_limit(lower_bound, gain, self._gain)
+        self.lower_bound, self._gain = lower_bound, gain
+        self._lower_bounds.append(lower_bound)
+        self._weights.append(weights)
+        self._limits.append(limit)
+        self.seconds.append(time.perf_counter() - self._began if seconds is None else seconds)
+        return limit
+
+    def note_ahead(self, stretch: Stretch) -> None:
+        """Take down all passes but the last of those that were one call. They have equal parts of its time."""
+        began = self.seconds[-1] if self.seconds else 0.0
+        lower_bounds = stretch.lower_bounds.tolist()
+        each = (time.perf_counter() - self._began - began) / len(lower_bounds)
+        for number, (lower_bound, weights) in enumerate(zip(lower_bounds[:-1], stretch.weights, strict=False), 1):
+            self.note(lower_bound, lower_bound - self.lower_bound, weights, began + number * each)
+
+    def history(self) -> History:
+        weights = np.array(self._weights).reshape(-1, self._n_components)
+        return History(np.array(self._lower_bounds), weights, np.array(self.seconds), np.array(self._limits))

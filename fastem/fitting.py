@@ -113,6 +113,7 @@ def fit(
     callbacks : callable or sequence of callable
         Each is called with an :class:`~fastem.em.Iteration`; a true return value stops the fit. A method ``on_block``
         of a callback is told, after each block of a source, how many rows of the pass are done, and of how many.
+        Without one, the iterations of a fit to few rows are one call, which may round in another order.
     on_interrupt : {"raise", "keep"}
         Whether Ctrl-C raises, or ends the fit with the best parameters so far.
     previous : float

@@ -15,7 +15,7 @@ from fastem.engines import Engine
 from fastem.engines.base import total_weight
 from fastem.families import Family, Params
 from fastem.sampling import borrowed_random_state
-from fastem.stats import Moments, Stats
+from fastem.stats import Moments, Stats, Stretch
 
 F = TypeVar("F", bound=Family[Any])
 
@@ -123,12 +123,6 @@ class ArrayRows(Rows):
             family, self.X, params, sample_weight=self.sample_weight, n_threads=runner.n_threads, order=order
         )
 
-    def run_ahead(self, family: Family[Any], params: Params, runner: Runner, tol: float, max_iter: int) -> Stats | None:
-        """The E-step after some steps of EM, where one call can do them all (:meth:`Engine.run_ahead`)."""
-        return runner.engine.run_ahead(
-            family, self.X, params, tol=tol, max_iter=max_iter, sample_weight=self.sample_weight
-        )
-
     def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
         if self.n_samples not in _GROUPED_ROWS or not family.separates(params):
             return None
@@ -174,6 +168,21 @@ class Passes:
         """E-step: the statistics of all rows under ``params``."""
         stats = self.rows.accumulate(self.family, params, self.runner, order)
         return stats if self._shared is None else replace(stats, shared=self._shared)
+
+    def run_ahead(self, params: Params, previous: float, tol: float, max_iter: int) -> Stretch | None:
+        """Several steps of EM, where one call can do them (:meth:`Engine.run_ahead`)."""
+        if not isinstance(self.rows, ArrayRows):
+            return None
+        return self.runner.engine.run_ahead(
+            self.family,
+            self.rows.X,
+            params,
+            previous=previous,
+            tol=tol,
+            max_iter=max_iter,
+            sample_weight=self.rows.sample_weight,
+            shared=self._shared,
+        )
 
     def of_one_run(self) -> Callable[[Params], Stats]:
         """The E-step of one run: as it settles, rows are grouped by component where that lets whole blocks skip."""

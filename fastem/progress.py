@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from fastem.em import Callback, Iteration
+from fastem.em import Callback, Iteration, Occasional
 
 # Seconds between two plain lines of a grid's progress.
 _PLAIN_SECONDS = 10.0
@@ -294,7 +294,7 @@ class GridProgress:
         def show(iteration: Iteration) -> None:
             self._bar.update(self._task, description=f"{model}, iteration {iteration.iteration}")
 
-        return [show]
+        return [Occasional(show)]
 
     def step_done(self, n_components: int, share: float = 1.0) -> None:
         """To be called after each turn of a model, or a share of it."""

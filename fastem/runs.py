@@ -11,13 +11,13 @@ import numpy as np
 from fastem import em
 from fastem.acceleration import Acceleration, accelerated
 from fastem.degeneracy import Guard
-from fastem.em import Callback, EMResult, OnInterrupt, Stopping
+from fastem.em import Callback, EMResult, Occasional, OnInterrupt, Stopping
 from fastem.engines import pass_work
 from fastem.engines.threads import resolve_threads
 from fastem.families import Family, Params
 from fastem.passes import ArrayRows, Passes, Rows, Runner
 from fastem.restarts import Outcome, run_starts
-from fastem.stats import Stats
+from fastem.stats import Stats, Stretch
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
 _SIDE_BY_SIDE_WORK = 5e7
@@ -90,11 +90,7 @@ class Runs:
         """Run for a few iterations: over before threads of its own have paid for themselves."""
         tol = min(self.loop.tol, _HEAT_TOL)
 
-        def run_ahead(params: Params) -> Stats | None:
-            return rows.run_ahead(self.family, params, self.runner, tol, max_iter)
-
-        passes = Passes(self.family, rows, self.runner)
-        return self._run(passes, starts, tol, max_iter, (), 1, run_ahead if self.loop.accelerate is None else None)
+        return self._run(Passes(self.family, rows, self.runner), starts, tol, max_iter, (), 1)
 
     def trial(self, rows: Rows, params: Params, max_iter: int) -> EMResult[Any]:
         """Plain EM for a few iterations, in which a collapse is an error."""
@@ -109,21 +105,25 @@ class Runs:
         max_iter: int,
         callbacks: Sequence[Callback],
         side_by_side: int,
-        run_ahead: Callable[[Params], Stats | None] | None = None,
     ) -> dict[int, Outcome]:
-        """``run_ahead`` may do the iterations in one call, all but the last M-step."""
         loop = self.loop
+        is_plain = loop.accelerate is None and loop.stopping == "change"
+        in_stretches = is_plain and all(isinstance(callback, Occasional) for callback in callbacks)
 
         def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
-            self.guards[index], self.passes[index] = Guard(self.family, loop.strict), passes
-            ahead = None if run_ahead is None else run_ahead(starts[index])
-            if ahead is not None:
-                update = self.guards[index].update
-                return em.run(lambda _: ahead, update, starts[index], tol=tol, max_iter=1, start=index)
+            guard = Guard(self.family, loop.strict)
+            self.guards[index], self.passes[index] = guard, passes
             e_step = passes.of_one_run()
+
+            def run_ahead(params: Any, previous: float, tol: float, most: int) -> Stretch | None:
+                stretch = passes.run_ahead(params, previous, tol, most)
+                if stretch is not None:
+                    guard.passed(len(stretch.lower_bounds) - 1)
+                return stretch
+
             return em.run(
                 e_step if loop.accelerate is None else _quietly(e_step),
-                self.guards[index].update,
+                guard.update,
                 starts[index],
                 tol=tol,
                 max_iter=max_iter,
@@ -133,6 +133,7 @@ class Runs:
                 on_interrupt=on_interrupt,
                 stopping=loop.stopping,
                 steps=accelerated(loop.accelerate, self.family, tol, loop.stopping, loop.previous),
+                run_ahead=run_ahead if in_stretches else None,
             )
 
         return run_starts(run_one, starts, side_by_side, loop.on_interrupt)

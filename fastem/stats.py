@@ -153,6 +153,25 @@ class Stats:
         return moved
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Steps of EM that were made in one call.
+
+    Attributes
+    ----------
+    lower_bounds : ndarray of shape (n_passes,)
+        Mean log-likelihood of a row in each E-step.
+    weights : ndarray of shape (n_passes, n_components)
+        Weights that they belong to.
+    stats : Stats
+        Of the last E-step.
+    """
+
+    lower_bounds: np.ndarray
+    weights: np.ndarray
+    stats: Stats
+
+
 def variances_of(total: Stats) -> np.ndarray:
     """Variance of each feature, of rows as one component; exactly 0 of one that is constant but for rounding."""
     mass, second = total.mass[0], total.second[0]

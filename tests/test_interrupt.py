@@ -100,8 +100,10 @@ def test_interrupt(X, engine, interrupt, n_init):
     assert not kept.run.converged
     assert (kept.run.n_iter, len(kept.lower_bounds)) == (3, 1)
     # The process and the engine go on, and what was kept is what three iterations give.
-    three = fastem.fit(X, **{**options, "max_iter": 3, "n_init": 1})
-    assert same_params(kept.params, three.params)
+    # Without callbacks they may be one call, which rounds in another order.
+    three = fastem.fit(X, **{**options, "max_iter": 3, "n_init": 1}).params
+    for name, value in vars(kept.params).items():
+        np.testing.assert_allclose(value, getattr(three, name), rtol=1e-12)
     assert fastem.fit(X, **options).run.n_iter == 20
 
 

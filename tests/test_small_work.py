@@ -12,11 +12,14 @@ from families import full_params, gaussian_rows
 from sklearn.metrics import adjusted_rand_score
 
 import fastem
-from fastem import em
-from fastem.families import Gaussian, common_axes, covariance_storage, covariance_structures
-from fastem.families.covariance_storage import FULL
+from fastem import compiled, em
+from fastem.engines import cython_engine, pass_work
+from fastem.families import Gaussian, covariance_storage, covariance_structures
+from fastem.families.covariance_storage import FULL, SPHERICAL
+from fastem.families.covariance_structures import STRUCTURES
 from fastem.init import candidates, merge_tree, tree
-from fastem.kernels import maximisation, merging, orientation, proportions, seeding
+from fastem.init.starts import params_of
+from fastem.kernels import maximisation, merging, seeding, structures
 from fastem.passes import ArrayRows, Passes, Runner
 
 needs_compiled = pytest.mark.skipif(
@@ -61,7 +64,7 @@ def test_m_steps_by_other_compilers(n_features, n_components, compiler, rng):
     expected, K, D = family.update(stats), n_components, n_features
     weights, means = np.empty(K), np.empty((K, D))
     covariances, factors = np.empty((2, K, D * D))
-    work, ridge = np.empty((2, D * D)), family.ridges(D)
+    work, ridge = np.empty((2, D * D)), np.full(D, 1e-6)
     outputs = (weights, means, covariances, factors)
     assert kernels.full_parameters(stats.S, stats.weight, ridge, stats.origin, work, *outputs) == K
     shape = expected.covariances.shape
@@ -75,15 +78,12 @@ def test_m_steps_by_other_compilers(n_features, n_components, compiler, rng):
     assert_params_close(found, expected)
 
     packed = family.pack(expected, np.dtype(np.float64)).theta[:, : 1 + D + D * (D + 1) // 2 + 6 * (D // 4)]
-    theta, before = np.empty_like(packed), np.zeros((K, 1 + D))
-    before[:, 1:] = stats.origin
-    assert kernels.full_update(stats.S, stats.weight, ridge, before, work, theta) == K
-    np.testing.assert_allclose(theta, packed, rtol=1e-10, atol=1e-12)
+    theta = np.empty_like(packed)
     kernels.pack_full(weights, means, factors, theta)
     np.testing.assert_allclose(theta, packed, rtol=1e-10, atol=1e-12)
 
 
-# Iterative estimates of structures.
+# Covariance structures.
 
 by_compiler = pytest.mark.parametrize(
     "compiler",
@@ -100,9 +100,8 @@ def some_covariances(rng, n_features, n_components, spread=1.0):
     return (axes * variances[:, None, :]) @ axes.swapaxes(1, 2)
 
 
-def use_kernels(module, kernels, compiler, monkeypatch):
-    if compiler != "cython":
-        monkeypatch.setattr(module, "_kernels", by_numba(kernels) if compiler == "numba" else kernels)
+def kernels_by(compiler):
+    return {"cython": compiled.module("float64"), "numba": by_numba(structures), "python": structures}[compiler]
 
 
 @by_compiler
@@ -125,69 +124,90 @@ def test_factors_in_one_call(n_features, n_components, compiler, rng, monkeypatc
         FULL.factors(covariances, 0.0)
 
 
+def make_memory(family, masses, covariances):
+    """The memory of the kernels, with covariances and shares in their places."""
+    structure, K = family.structure, len(masses)
+    memory = structure.memory(K, covariances.shape[1])
+    for values in memory:
+        values.fill(np.nan)
+    matrices, _, thin, table = memory
+    table[K + 3] = masses / masses.sum()
+    given = matrices[0] if structure.storage.is_matrix else thin[0, :, :, 0]
+    given[:] = covariances
+    return given, memory
+
+
+def in_storage(family, covariances):
+    """Covariances without what the family does not hold."""
+    return covariances if family.storage.is_matrix else np.diagonal(covariances, axis1=1, axis2=2)
+
+
+bound_structures = pytest.mark.parametrize("name", [s.name for s in STRUCTURES.values() if not s.is_free])
+
+
 @by_compiler
-@pytest.mark.parametrize("one_volume", [False, True])
+@bound_structures
+@pytest.mark.parametrize("spread", [0.1, 1.0])
 @over_sizes
-def test_common_axes_in_one_call(n_features, n_components, one_volume, compiler, rng, monkeypatch):
-    n_features = min(n_features, 6)
-    masses, covariances = rng.uniform(1, 9, size=n_components), some_covariances(rng, n_features, n_components)
-    monkeypatch.setattr(common_axes, "_kernels", None)
-    expected = common_axes.find_common_axes(masses, covariances, one_volume)
-    monkeypatch.undo()
-    use_kernels(common_axes, orientation, compiler, monkeypatch)
-    found = common_axes.find_common_axes(masses, covariances, one_volume)
-    np.testing.assert_allclose(found.T @ found, np.eye(n_features), atol=1e-12)
-    cosines = np.abs(found.T @ expected)
-    np.testing.assert_allclose(np.sort(cosines, axis=1)[:, -1], 1, rtol=1e-9)
-    assert sorted(cosines.argmax(axis=1)) == list(range(n_features))
+def test_structures_in_one_call(n_features, n_components, spread, name, compiler, rng, monkeypatch):
+    n_features, family = min(n_features, 6), Gaussian(name)
+    masses = rng.uniform(1, 9, size=n_components)
+    own = in_storage(family, some_covariances(rng, n_features, n_components, spread))
+    given, memory = make_memory(family, masses, own)
+    kernels = kernels_by(compiler)
+    assert kernels.impose_structure(family.structure.letters, 0, *memory)
+    monkeypatch.setattr(covariance_structures, "_kernels", None)
+    # One variance a component is a diagonal of equal entries to the kernel.
+    own = own.mean(axis=1) if family.storage is SPHERICAL else own
+    expected = in_storage(family, family.storage.matrices(family.structure.impose(masses, own), *given.shape[:2]))
+    # Common axes end where turning them changes nothing of the likelihood, which is to half of the digits.
+    atol = (1e-6 if name in ("EVE", "VVE") else 1e-9) * np.abs(expected).max()
+    np.testing.assert_allclose(given, expected, rtol=0, atol=atol)
 
 
 @by_compiler
-@pytest.mark.parametrize("n_sweeps", [0, 1])
-def test_sweeps_that_have_not_ended_go_on_in_all_planes(n_sweeps, compiler, rng, monkeypatch):
-    masses, covariances = rng.uniform(1, 9, size=3), some_covariances(rng, 4, 3)
-    use_kernels(common_axes, orientation, compiler, monkeypatch)
-    expected = common_axes.variances_along(common_axes.find_common_axes(masses, covariances, False), covariances)
-    monkeypatch.setattr(common_axes, "_SWEEPS", n_sweeps)
-    found = common_axes.variances_along(common_axes.find_common_axes(masses, covariances, False), covariances)
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
+@pytest.mark.parametrize("name", ["EVE", "VVE"])
+def test_common_axes_go_on_from_those_of_the_step_before(name, compiler, rng):
+    """Where the likelihood has one maximum over axes, as here, they are the same."""
+    family, masses, covariances = Gaussian(name), rng.uniform(1, 9, size=3), some_covariances(rng, 4, 3)
+    kernels = kernels_by(compiler)
+    expected, memory = make_memory(family, masses, covariances)
+    assert kernels.impose_structure(family.structure.letters, 0, *memory)
+    found, later = make_memory(family, masses, covariances)
+    later[1][0] = memory[1][0] @ np.linalg.qr(np.eye(4) + 0.1 * rng.normal(size=(4, 4)))[0]
+    assert kernels.impose_structure(family.structure.letters, 1, *later)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 @by_compiler
-@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
-@over_sizes
-def test_proportional_covariances_in_one_call(n_features, n_components, spread, compiler, rng, monkeypatch):
-    n_features = min(n_features, 6)
-    masses, covariances = rng.uniform(1, 9, size=n_components), some_covariances(rng, n_features, n_components, spread)
-    for given in (covariances, np.ascontiguousarray(np.diagonal(covariances, axis1=1, axis2=2))):
-        monkeypatch.setattr(covariance_structures, "_kernels", None)
-        expected = covariance_structures.proportional(masses, given)
-        monkeypatch.undo()
-        use_kernels(covariance_structures, proportions, compiler, monkeypatch)
-        found = covariance_structures._proportional_in_one_call(
-            masses / masses.sum(), given, np.log(np.diagonal(covariances, axis1=1, axis2=2).mean(axis=1))
-        )
-        monkeypatch.undo()
-        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
-
-
-@by_compiler
-def test_volumes_without_an_optimum_are_left_to_the_formulas(compiler, rng, monkeypatch):
-    use_kernels(covariance_structures, proportions, compiler, monkeypatch)
-    for given in (np.eye(2), np.array([np.diag([1.0, 0.0]), np.diag([0.0, 1.0])]), np.full((2, 2), np.nan)):
-        assert covariance_structures._proportional_in_one_call(np.full(2, 0.5), given, np.zeros(2)) is None
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("VEI", [[1.0, 0.0], [0.0, 1.0]]),
+        ("EVI", [[1.0, 0.0], [1.0, 1.0]]),
+        ("VEE", [np.diag([1.0, 0.0]), np.diag([0.0, 1.0])]),
+        ("VEV", [np.zeros((2, 2)), np.eye(2)]),
+        ("EVV", [np.diag([1.0, 0.0]), np.eye(2)]),
+        ("VVE", [np.diag([1.0, 0.0]), np.eye(2)]),
+    ],
+)
+def test_structures_without_an_estimate_are_left_to_the_formulas(name, own, compiler):
+    family = Gaussian(name)
+    _, memory = make_memory(family, np.ones(2), np.array(own))
+    assert not kernels_by(compiler).impose_structure(family.structure.letters, 0, *memory)
 
 
 def test_an_m_step_says_which_component_has_no_covariance(rng):
     stats = some_stats(rng, 2, 3)
     S = stats.S.copy()
     S[1, 3:] = 0
-    work, theta, before = np.empty((2, 4)), np.empty((3, 6)), np.zeros((3, 3))
-    assert maximisation.full_update(S, stats.weight, np.zeros(2), before, work, theta) == 1
+    weights, means = np.empty(3), np.empty((3, 2))
+    given = (stats.weight, np.zeros(2), stats.origin, np.empty((2, 4)), weights, means, *np.empty((2, 3, 4)))
+    assert maximisation.full_parameters(S, *given) == 1
     with pytest.raises(fastem.DegenerateComponentError, match="component 1"):
         Gaussian(reg_covar=0.0).update(replace(stats, S=S))
     S[1, 3:] = np.nan
-    assert maximisation.full_update(S, stats.weight, np.zeros(2), before, work, theta) == 1
+    assert maximisation.full_parameters(S, *given) == 1
 
 
 @needs_compiled
@@ -206,48 +226,87 @@ def test_parameters_are_packed_in_one_call(n_features, dtype, rng, monkeypatch):
 
 
 @needs_compiled
+@pytest.mark.parametrize("name", [*STRUCTURES])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("tol", "max_iter"), [(0.0, 1), (0.0, 2), (0.0, 7), (1e-2, 50)])
-def test_steps_ahead_are_those_of_the_loop(tol, max_iter, weighted, dtype, rng):
+def test_steps_ahead_are_those_of_the_loop(tol, max_iter, weighted, dtype, name, rng):
     X = gaussian_rows(rng, 2500, 3).astype(dtype)
     weight = rng.uniform(0, 2, size=2500) if weighted else None
-    family, start = Gaussian(reg_covar=1e-6), full_params(rng, 3, 3)
-    rows, runner = ArrayRows(X, weight), Runner(fastem.get_engine("cython"))
-    expected = em.run(Passes(family, rows, runner).accumulate, family.update, start, tol=tol, max_iter=max_iter)
-    stats = rows.run_ahead(family, start, runner, tol, max_iter)
+    family = Gaussian(name, reg_covar=1e-6)
+    passes = Passes(family, ArrayRows(X, weight), Runner(fastem.get_engine("cython")))
+    start = params_of(family, X.astype(np.float64), rng.dirichlet(np.ones(3), size=2500), fastem.get_engine("numpy"))
+    options = {"tol": tol, "max_iter": max_iter}
+    expected = em.run(passes.accumulate, family.update, start, **options)
+    calls = []
+
+    def run_ahead(*given):
+        calls.append(given)
+        return passes.run_ahead(*given)
+
+    found = em.run(None, family.update, start, run_ahead=run_ahead, **options)
+    assert len(calls) == 1
+    assert (found.n_iter, found.converged) == (expected.n_iter, expected.converged)
     assert expected.n_iter < 50
-    assert stats.log_likelihood / stats.weight == pytest.approx(expected.lower_bound, rel=1e-6)
-    assert_params_close(family.update(stats), expected.params, rtol=1e-9 if dtype == "float64" else 1e-4)
+    exact = {"rtol": 1e-9, "atol": 1e-9} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-4}
+    # The limits of changes that are rounding say nothing.
+    for values in ("lower_bound", "weights", "limit")[: 3 if dtype == "float64" else 2]:
+        np.testing.assert_allclose(getattr(found.history, values), getattr(expected.history, values), **exact)
+    assert (np.diff(found.history.seconds, prepend=0) > 0).all()
+    for values in ("weights", "means", "covariances", "precisions_cholesky"):
+        np.testing.assert_allclose(getattr(found.params, values), getattr(expected.params, values), **exact)
+
+
+@needs_compiled
+def test_stretches_end_so_that_ctrl_c_is_heard(rng, monkeypatch):
+    monkeypatch.setattr(cython_engine, "_STRETCH_WORK", 3.5 * pass_work((200, 2), 2, "full"))
+    X, family = gaussian_rows(rng, 200, 2), Gaussian(reg_covar=1e-6)
+    passes = Passes(family, ArrayRows(X), Runner(fastem.get_engine("cython")))
+    lengths = []
+
+    def run_ahead(*given):
+        stretch = passes.run_ahead(*given)
+        lengths.append(len(stretch.lower_bounds))
+        return stretch
+
+    start = full_params(rng, 2, 2)
+    found = em.run(None, family.update, start, tol=0.0, max_iter=8, run_ahead=run_ahead)
+    expected = em.run(passes.accumulate, family.update, start, tol=0.0, max_iter=8)
+    assert lengths == [3, 3, 2]
+    np.testing.assert_allclose(found.history.lower_bound, expected.history.lower_bound, rtol=1e-12)
 
 
 @needs_compiled
 def test_steps_ahead_end_where_a_component_collapses(rng):
-    """At the statistics that the M-step fails on."""
+    """At the statistics that the M-step fails on; it is held up, and steps go on from there."""
     X = np.concatenate([rng.normal(size=(50, 2)), np.full((20, 2), 9.0)])
     family = Gaussian(reg_covar=0.0)
     start = family.make_params(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [9.0, 9.0]]), np.tile(np.eye(2), (2, 1, 1)))
-    stats = fastem.get_engine("cython").run_ahead(family, X, start, tol=0.0, max_iter=100)
+    options = {"previous": -np.inf, "tol": 0.0, "max_iter": 100}
+    stretch = fastem.get_engine("cython").run_ahead(family, X, start, **options)
+    assert len(stretch.lower_bounds) < 100
     with pytest.raises(fastem.DegenerateComponentError, match="component 1"):
-        family.update(stats)
+        family.update(stretch.stats)
+    found = fastem.fit(X, family, 2, start=start, tol=0.0, max_iter=20, engine="cython")
+    (diagnosis,) = found.diagnostics
+    assert (diagnosis.component, diagnosis.kind, diagnosis.iteration) == (1, "held up", len(stretch.lower_bounds))
+    assert found.run.n_iter > len(stretch.lower_bounds)
 
 
 @needs_compiled
 @pytest.mark.parametrize(
     "family",
     [
-        Gaussian("tied", 1e-6),
-        Gaussian("diag", 1e-6),
-        Gaussian("EEV", 1e-6),
+        Gaussian("full", "auto"),
         Gaussian("full", 1e-6, eigenvalue_ratio=5.0),
         Gaussian("full", 1e-6, covariance_prior={"mean": (0.0, 0.0), "scale": np.eye(2)}),
     ],
     ids=str,
 )
 def test_there_are_no_steps_ahead_with_other_m_steps(family, rng):
-    X = gaussian_rows(rng, 100, 2)
-    start = fastem.fit(X, family, 2, start="kmeans", max_iter=1, random_state=0).params
-    assert fastem.get_engine("cython").run_ahead(family, X, start, tol=0.0, max_iter=5) is None
+    X, start = gaussian_rows(rng, 100, 2), full_params(rng, 2, 2)
+    options = {"previous": -np.inf, "tol": 0.0, "max_iter": 5}
+    assert fastem.get_engine("cython").run_ahead(family, X, start, **options) is None
 
 
 # Trees and seeds.

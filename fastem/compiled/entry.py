@@ -42,8 +42,8 @@ def run_evaluate_panels(
 
 
 def run_iterations(
-    log_density, accumulate, update, X, sample_weight, given, order, panel_rows, weight, ridge, theta, common, XT,
-    log_p, rows, scratch, work, S, log_likelihood, tol, max_iter,
+    log_density, accumulate, update, X, sample_weight, given, order, panel_rows, letters, shared, weight, ridge, theta,
+    common, XT, log_p, rows, scratch, work, matrices, axes, thin, table, S, course, previous, tol, max_iter,
 ):  # fmt: skip
     density_kernel = log_density_kernel(log_density)
     accumulate_kernel = moments_kernel(accumulate)
@@ -53,14 +53,13 @@ def run_iterations(
         n_components = theta.shape[1]
         iteration = 0
         going_on = 1
-        reached = 0.0
+        before = previous
         while going_on > 0:
-            before = reached
-            log_likelihood[0] = 0.0
+            total = 0.0
             for p in range(S.shape[0]):
                 first = p * panel_rows
                 last = min(first + panel_rows, stop)
-                log_likelihood[0] += accumulate_panel(
+                total += accumulate_panel(
                     density_kernel, accumulate_kernel, X, sample_weight, given, order, first, last,
                     theta[iteration % 2], common, XT, log_p, rows, scratch, S[p],
                 )  # fmt: skip
@@ -68,11 +67,18 @@ def run_iterations(
                     for k in range(n_components):
                         for q in range(S.shape[2]):
                             S[0, k, q] += S[p, k, q]
-            reached = log_likelihood[0] / weight
+            course[iteration, 0] = total
+            for k in range(n_components):
+                course[iteration, 1 + k] = S[0, k, 0]
+            gain = total / weight - before
+            before = total / weight
             going_on = 0
             # NaN ends the loop too.
-            if iteration + 1 < max_iter and (iteration == 0 or reached - before >= tol or before - reached >= tol):
-                found = update_kernel(S[0], weight, ridge, theta[iteration % 2], work, theta[(iteration + 1) % 2])
+            if iteration + 1 < max_iter and (gain >= tol or -gain >= tol):
+                found = update_kernel(
+                    letters, iteration, S[0], shared, weight, ridge, theta[iteration % 2], work, matrices, axes, thin,
+                    table, theta[(iteration + 1) % 2], common,
+                )  # fmt: skip
                 if found == n_components:
                     iteration += 1
                     going_on = 1

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastem.families.base import Family, Params
-from fastem.stats import Moments, Stats
+from fastem.stats import Moments, Stats, Stretch
 
 #: Float types of rows.
 REALS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -81,14 +81,17 @@ class Engine(ABC):
         X: np.ndarray,
         params: Params,
         *,
+        previous: float,
         tol: float,
         max_iter: int,
         sample_weight: np.ndarray | None = None,
-    ) -> Stats | None:
-        """E-step after up to ``max_iter - 1`` steps of EM, in one call; None where that would save nothing.
+        shared: Stats | None = None,
+    ) -> Stretch | None:
+        """Up to ``max_iter`` E-steps and the M-steps between them, in one call; None where that would save nothing.
 
-        It ends early where the mean log-likelihood changes by less than ``tol``, or the M-step fails: the statistics
-        are those that it failed on.
+        It ends early where the mean log-likelihood, first from ``previous``, changes by less than ``tol``, where the
+        M-step fails, or where Ctrl-C would have to wait: the statistics are those of the last E-step. ``shared`` are
+        the family's shared moments.
         """
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count as counter
 from types import ModuleType
 from typing import Any
@@ -23,10 +24,11 @@ from fastem.engines.kernel_engine import (
 )
 from fastem.engines.pool import run_on_threads
 from fastem.families.base import Family, Packed, Params
-from fastem.stats import Stats, n_moments
+from fastem.stats import Stats, Stretch, n_moments
 
-# Work of a pass, in multiply-adds, up to which a second thread gains less than the return to Python costs.
-_AHEAD_WORK = 4e6
+# Work of a pass, in multiply-adds, up to which a second thread gains less than the return to Python costs; and of all
+# passes of one call, which Ctrl-C waits for: a second at most.
+_AHEAD_WORK, _STRETCH_WORK = 4e6, 1e9
 
 
 class CythonEngine(KernelEngine):
@@ -64,36 +66,43 @@ class CythonEngine(KernelEngine):
         X: np.ndarray,
         params: Params,
         *,
+        previous: float,
         tol: float,
         max_iter: int,
         sample_weight: np.ndarray | None = None,
-    ) -> Stats | None:
-        work = pass_work(X.shape, len(params.weights), family.moments)
+        shared: Stats | None = None,
+    ) -> Stretch | None:
+        (n_samples, n_features), n_components = X.shape, len(params.weights)
+        work = pass_work(X.shape, n_components, family.moments)
+        update = family.compiled_update(n_components, n_features)
         # By the work, and not by the threads: the result has the same bits for any number of them.
-        if family.update_kernel is None or work > _AHEAD_WORK:
+        if update is None or work > _AHEAD_WORK:
             return None
         check_pass(X, params.origin, sample_weight)
         packed = family.pack(params, X.dtype)
-        if packed.common.size > 0:
+        if packed.common.size > 0 and shared is None:  # bounds of components, which the M-step knows nothing of
             return None
-        (n_samples, n_features), (n_components, _) = X.shape, packed.theta.shape
         cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
         scratch = Scratch.allocate(1, n_features, n_components, cut.block, X.dtype)
         theta = np.empty((2, *packed.theta.shape), packed.theta.dtype)
         theta[0] = packed.theta
         S = np.empty((cut.n_panels, n_components, n_moments(family.moments, n_features)))
-        log_likelihood = np.empty(1)
+        most = min(max_iter, max(1, int(_STRETCH_WORK / work)))
+        course = np.empty((most, 1 + n_components))
         weight = total_weight(n_samples, sample_weight)
         module = _module(packed)
-        kernels = (family.log_density_kernel, family.moments_kernel, family.update_kernel)
+        kernels = (family.log_density_kernel, family.moments_kernel, update.kernel)
         steps = module.run_iterations(
             *(module.__pyx_capi__[kernel.__name__] for kernel in kernels),
-            *(X, as_kernel_weight(sample_weight), NONE_GIVEN[X.dtype.char], NO_ORDER, cut.panel_rows, weight),
-            *(family.ridges(n_features), theta, packed.common, *scratch[0], np.empty((2, n_features**2)), S),
-            *(log_likelihood, tol, max_iter),
+            *(X, as_kernel_weight(sample_weight), NONE_GIVEN[X.dtype.char], NO_ORDER, cut.panel_rows),
+            *(update.letters, _about_one_point(shared), weight, update.ridges, theta, packed.common),
+            *(*scratch[0], *update.memory, S, course, previous, tol, most),
         )
         origin = theta[steps % 2, :, 1 : 1 + n_features].astype(np.float64)
-        return stats_of(S[0], origin, weight, float(log_likelihood[0]), family.moments)
+        masses = course[:steps, 1:]
+        weights = np.concatenate([params.weights[None], masses / masses.sum(axis=1, keepdims=True)])
+        stats = stats_of(S[0], origin, weight, float(course[steps, 0]), family.moments)
+        return Stretch(course[: steps + 1, 0] / weight, weights, replace(stats, shared=shared))
 
     def _evaluate_group(
         self,
@@ -116,6 +125,16 @@ class CythonEngine(KernelEngine):
             module.run_evaluate_panels(*inputs, *rows, packed.theta, packed.common, taken, *memory, *outputs)
 
         _run(run, scratch, count, n_threads)
+
+
+def _about_one_point(shared: Stats | None) -> np.ndarray:
+    """Shared moments in a row, and the point that they are about in another."""
+    if shared is None:
+        return np.empty((2, 0))
+    rows = np.zeros((2, shared.S.shape[1]))
+    rows[0] = shared.S[0]
+    rows[1, : shared.origin.shape[1]] = shared.origin[0]
+    return rows
 
 
 def _module(packed: Packed) -> ModuleType:

@@ -73,6 +73,26 @@ class Packed:
     common: np.ndarray
 
 
+@dataclass(frozen=True)
+class CompiledUpdate:
+    """A compiled M-step from moments to packed parameters, as ``kernels/structures.py`` describes it.
+
+    Attributes
+    ----------
+    kernel : callable
+    letters : ndarray of shape (3,)
+        Of the covariance structure.
+    ridges : ndarray of shape (n_features,)
+        What is added to the variances.
+    memory : tuple of ndarray
+    """
+
+    kernel: Callable[..., int]
+    letters: np.ndarray
+    ridges: np.ndarray
+    memory: tuple[np.ndarray, ...]
+
+
 P = TypeVar("P", bound=Params)
 
 
@@ -83,9 +103,6 @@ class Family(ABC, Generic[P]):
     params_type: ClassVar[type[Params]]
     #: Compiled log-density of a block, ``(XT, n_rows, theta, common, scratch, log_p)``.
     log_density_kernel: Callable[..., None]
-    #: Compiled M-step, ``(S, weight, ridge, before, work, theta)``, where there is one for these settings: steps of EM
-    #: then may follow each other without a return to Python.
-    update_kernel: Callable[..., int] | None = None
     #: The moments that the M-step needs.
     moments: Moments
     #: Moments of all rows together that the M-step needs too; they do not depend on the parameters.
@@ -104,9 +121,9 @@ class Family(ABC, Generic[P]):
     def update(self, stats: Stats) -> P:
         """M-step: the parameters that maximise the expected log-likelihood."""
 
-    def ridges(self, n_features: int) -> np.ndarray:
-        """What ``update_kernel`` adds to the variance of each feature, shape (n_features,)."""
-        raise NotImplementedError(f"{type(self).__name__} has no update_kernel")
+    def compiled_update(self, n_components: int, n_features: int) -> CompiledUpdate | None:
+        """The M-step on packed parameters, where there is one: steps of EM may then follow each other in one call."""
+        return None
 
     def held_up(self, stats: Stats) -> P | None:
         """M-step for statistics of which ``update`` makes no distribution: with more regularisation, if that helps."""

@@ -6,18 +6,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
-from fastem import compiled
-
 _EPS = float(np.finfo(np.float64).eps)
-# Steps from every start, before the best of them goes on alone; and sweeps of the compiled kernel.
+# Steps from every start, before the best of them goes on alone.
 _TRIAL_STEPS, _STEPS = 6, 500
-_TRIAL_SWEEPS, _SWEEPS = 3, 40
-# Features up to which planes one after another are quicker than steps in all of them.
-_COMPILED_FEATURES = 12
 _MEMORY = 8
 _SMALLEST_ANGLE = 1e-10
 _LARGEST_ANGLE = np.pi / 4
@@ -26,8 +20,6 @@ _FLATTEST = 1e-6
 # Armijo's share of the decrease that the slope promises, and rounding of the cost.
 _DECREASE = 1e-4
 _HALVINGS = 20
-
-_kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
 def find_common_axes(masses: np.ndarray, covariances: np.ndarray, one_volume: bool) -> np.ndarray:
@@ -63,13 +55,6 @@ def find_common_axes(masses: np.ndarray, covariances: np.ndarray, one_volume: bo
     n_features = covariances.shape[1]
     pooled = (shares @ covariances.reshape(len(shares), -1)).reshape(1, n_features, n_features)
     starts = np.linalg.eigh(np.concatenate([pooled, covariances]))[1]
-    if _kernels is not None and n_features <= _COMPILED_FEATURES:
-        axes, work = np.ascontiguousarray(starts), np.empty((3, len(shares)))
-        given = shares, np.ascontiguousarray(covariances), one_volume, _TRIAL_SWEEPS, _SWEEPS
-        if _kernels.common_axes(*given, axes, np.empty(covariances.shape), work):
-            return axes[0]
-        # Planes that pull at each other: steps in all of them at once go on from there.
-        return _descend(look(axes[0]), look, _STEPS).axes
     trials = [_descend(look(axes), look, _TRIAL_STEPS) for axes in starts]
     return _descend(min(trials, key=lambda trial: trial.cost), look, _STEPS).axes
 

@@ -14,7 +14,6 @@ from fastem import compiled
 from fastem.families.base import DegenerateComponentError, Params
 from fastem.families.screening import find_screening, may_screen
 from fastem.kernels import gaussian as kernels
-from fastem.kernels.maximisation import full_update
 from fastem.stats import Moments, Stats
 
 # Features up to which NumPy's inverse of a triangle, of eight times the work, is quicker than the import of SciPy's.
@@ -61,7 +60,6 @@ class Storage(ABC):
 
     name: ClassVar[str]
     log_density_kernel: Callable[..., None]
-    update_kernel: Callable[..., int] | None = None
     moments: ClassVar[Moments]
     shared_moments: ClassVar[Moments | None] = None
     #: Whether matrices are held, and not variances.
@@ -223,7 +221,6 @@ class Full(_Matrices):
 
     name = "full"
     log_density_kernel = staticmethod(kernels.full_log_density)
-    update_kernel = staticmethod(full_update)
     moments = "full"
     can_screen = True
 

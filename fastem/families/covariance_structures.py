@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -28,6 +29,7 @@ import numpy as np
 from fastem import compiled
 from fastem.families.common_axes import find_common_axes, variances_along
 from fastem.families.covariance_storage import DIAG, FULL, SPHERICAL, TIED, Storage
+from fastem.kernels.structures import structured_update, tied_update
 
 SklearnCovarianceType = Literal["full", "tied", "diag", "spherical"]
 CovarianceType = Literal[
@@ -44,8 +46,9 @@ Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _VOLUME_STEPS = 200
 _SMALLEST_STEP = 1e-9
 _EPS = float(np.finfo(np.float64).eps)
-# Features up to which the compiled estimate is quicker than LAPACK's blocks.
-_COMPILED_FEATURES = 32
+# Features up to which the compiled estimate is quicker than LAPACK's blocks; and where it turns plane by plane.
+_COMPILED_FEATURES, _TURNED_FEATURES = 32, 12
+_LETTERS = {"E": 0, "V": 1, "I": 2}
 _kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
@@ -81,10 +84,6 @@ def proportional(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     if not (volumes > 0).all():
         return covariances * (volumes > 0).reshape(by_component)
     logs = np.log(volumes)
-    if _kernels is not None and n_features <= _COMPILED_FEATURES:
-        found = _proportional_in_one_call(shares, covariances, logs)
-        if found is not None:
-            return found
     here = _Proportions.of(shares, covariances, logs)
     for _ in range(_VOLUME_STEPS):
         if here is None:
@@ -99,19 +98,6 @@ def proportional(masses: np.ndarray, covariances: np.ndarray) -> np.ndarray:
         logs, here = logs + step, there
     # There is no end: a component's volume goes to 0, to the others' advantage.
     return covariances * (np.arange(len(logs)) != np.argmin(logs)).reshape(by_component)
-
-
-def _proportional_in_one_call(shares: np.ndarray, covariances: np.ndarray, logs: np.ndarray) -> np.ndarray | None:
-    """By the compiled kernel; None where its steps have no end, or no solution."""
-    n_components, n_features = covariances.shape[:2]
-    given = np.ascontiguousarray(covariances).reshape(n_components, n_features, -1)
-    common, work, logs = np.empty(given.shape[1:]), np.empty((n_components + 3, n_components)), logs.copy()
-    if not _kernels.proportions(shares, given, _VOLUME_STEPS, logs, common, np.empty(given.shape), work):
-        return None
-    if covariances.ndim == 2:
-        return np.exp(logs)[:, None] * common[:, 0]
-    # The kernel leaves the lower triangle to its own ends.
-    return np.exp(logs)[:, None, None] * np.where(np.tri(n_features, k=-1, dtype=bool), common.T, common)
 
 
 @dataclass(frozen=True)
@@ -218,6 +204,28 @@ class Structure:
     storage: Storage
     estimate: Estimate = free
 
+    @cached_property
+    def letters(self) -> np.ndarray:
+        """The name as ``kernels/structures.py`` reads it."""
+        return np.array([_LETTERS[letter] for letter in self.name], dtype=np.intp)
+
+    @property
+    def update_kernel(self) -> Callable[..., int]:
+        """The compiled M-step."""
+        return tied_update if self.storage is TIED else structured_update
+
+    @property
+    def compiled_features(self) -> int:
+        """Features up to which the compiled M-step is the quicker one."""
+        has_axes = self.storage is FULL and not self.is_free and self.estimate is not proportional
+        return _TURNED_FEATURES if has_axes else _COMPILED_FEATURES
+
+    def memory(self, n_components: int, n_features: int) -> tuple[np.ndarray, ...]:
+        """``matrices``, ``axes``, ``thin`` and ``table`` of the kernels."""
+        width = n_features if self.storage.is_matrix else 0
+        matrices, axes = np.empty((2, n_components, width, width)), np.empty((n_components + 1, width, width))
+        return matrices, axes, np.empty((3, n_components, n_features, 1)), np.empty((n_components + 5, n_components))
+
     @property
     def is_free(self) -> bool:
         """Whether every covariance that can be held has the structure."""
@@ -237,7 +245,19 @@ class Structure:
         """The covariances of the structure that fit best to components of their own covariances."""
         if self.is_free or not np.isfinite(covariances).all():  # which is for the storage to say
             return covariances
-        return self.estimate(masses, covariances)
+        found = self._imposed_in_one_call(masses, covariances)
+        return self.estimate(masses, covariances) if found is None else found
+
+    def _imposed_in_one_call(self, masses: np.ndarray, covariances: np.ndarray) -> np.ndarray | None:
+        """By the compiled kernel; None where there is none, a component has collapsed, or steps have no end."""
+        shape = covariances.shape
+        if _kernels is None or covariances.ndim == 1 or shape[1] > self.compiled_features:
+            return None
+        matrices, axes, thin, table = self.memory(shape[0], shape[1])
+        table[-2] = masses / masses.sum()
+        given = matrices[0] if self.storage.is_matrix else thin[0, :, :, 0]
+        given[:] = covariances
+        return given if _kernels.impose_structure(self.letters, 0, matrices, axes, thin, table) else None
 
     def is_of(self, covariances: np.ndarray) -> bool:
         """Whether covariances have the structure, to half the digits of their float type."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastem.families.base import (
+    CompiledUpdate,
     DegenerateComponentError,
     Family,
     Packed,
@@ -188,17 +189,18 @@ class Gaussian(Family[GaussianParams]):
     def log_density_kernel(self) -> Callable[..., None]:  # type: ignore[override]
         return self.storage.log_density_kernel
 
-    @property
-    def update_kernel(self) -> Callable[..., int] | None:  # type: ignore[override]
-        return self.storage.update_kernel if self._is_plain and not self.is_relative else None
+    def compiled_update(self, n_components: int, n_features: int) -> CompiledUpdate | None:
+        structure = self.structure
+        if self.is_relative or not self._is_plain or n_features > structure.compiled_features:
+            return None
+        ridges = np.full(n_features, self.ridge, dtype=np.float64)
+        memory = (np.empty((2, n_features**2)), *structure.memory(n_components, n_features))
+        return CompiledUpdate(structure.update_kernel, structure.letters, ridges, memory)
 
     @property
     def _is_plain(self) -> bool:
-        """Whether the M-step is that of the moments, with nothing but ``reg_covar`` added."""
-        return self.structure.is_free and self.prior is None and self.eigenvalue_ratio is None
-
-    def ridges(self, n_features: int) -> np.ndarray:
-        return np.full(n_features, self.ridge, dtype=np.float64)
+        """Whether the M-step is that of the structure, with nothing but ``reg_covar`` added."""
+        return self.prior is None and self.eigenvalue_ratio is None
 
     @property
     def moments(self) -> Any:  # type: ignore[override]
@@ -298,7 +300,7 @@ class Gaussian(Family[GaussianParams]):
     def update(self, stats: Stats) -> GaussianParams:
         if self.is_relative:  # rows that come in pieces: relative to those so far
             return self._relative_to(stats).update(stats)
-        if self._is_plain:
+        if self._is_plain and self.structure.is_free:
             found = self.storage.free_update(stats, self.ridge)
             if found is not None:
                 return found

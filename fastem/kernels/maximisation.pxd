@@ -1,9 +1,6 @@
 cimport cython
 from fastem.kernels.vectors cimport real, natural_log, square_root
 
-ctypedef Py_ssize_t (*update_t)(double[:, ::1] S, double weight, double[::1] ridge, real[:, ::1] before, double[:, ::1] work, real[:, ::1] theta) noexcept nogil
-
-cdef Py_ssize_t full_update(double[:, ::1] S, double weight, double[::1] ridge, real[:, ::1] before, double[:, ::1] work, real[:, ::1] theta) noexcept nogil
 cpdef Py_ssize_t full_parameters(const double[:, ::1] S, double weight, const double[::1] ridge, const double[:, ::1] before, double[:, ::1] work, double[::1] weights, double[:, ::1] means, double[:, ::1] covariances, double[:, ::1] factors) noexcept nogil
 @cython.locals(least=double)
 cdef double _least_mass(double weight) noexcept nogil

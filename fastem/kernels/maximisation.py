@@ -1,31 +1,14 @@
-"""M-steps on packed parameters, for EM steps that follow each other without a return to Python. Double precision."""
+"""The M-step of free full covariances, and their factors. Double precision."""
 
 from fastem.kernels.vectors import natural_log, square_root
 
 
-def full_update(S, weight, ridge, before, work, theta):
-    """M-step of full covariances: moments ``S`` about the means of ``before`` to packed parameters without bounds.
-
-    ``ridge[D]`` comes to the variances; ``work[2, D * D]`` is overwritten. Returns the number of components, or that of
-    the first whose covariance is not positive definite.
-    """
-    n_features = ridge.shape[0]
-    least = _least_mass(weight)
-    total = _total_mass(S, least)
-    for k in range(theta.shape[0]):
-        mass = S[k, 0] + least
-        log_determinant = _invert_root(S, k, mass, ridge, work)
-        if not log_determinant < 1e300:
-            return k
-        theta[k, 0] = natural_log(mass / total) - log_determinant - 0.9189385332046727 * n_features
-        for i in range(n_features):
-            theta[k, 1 + i] = before[k, 1 + i] + S[k, 1 + i] / mass
-        _pack_tiles(n_features, work, 1, k, theta)
-    return theta.shape[0]
-
-
 def full_parameters(S, weight, ridge, before, work, weights, means, covariances, factors):
-    """The same to the arrays of ``GaussianParams``; covariances and factors are ``[K, D * D]``, ``before[K, D]``."""
+    """M-step of full covariances: moments ``S`` about the means ``before[K, D]`` to the arrays of ``GaussianParams``.
+
+    ``ridge[D]`` comes to the variances; covariances and factors are ``[K, D * D]``, and ``work[2, D * D]`` is
+    overwritten. Returns the number of components, or that of the first whose covariance is not positive definite.
+    """
     n_features = ridge.shape[0]
     least = _least_mass(weight)
     total = _total_mass(S, least)

@@ -1,7 +1,8 @@
 cimport cython
 from fastem.kernels.vectors cimport exponential, natural_log, square_root
 
-cpdef bint common_axes(const double[::1] shares, const double[:, :, ::1] covariances, bint one_volume, Py_ssize_t n_trial, Py_ssize_t n_sweeps, double[:, :, ::1] axes, double[:, :, ::1] seen, double[:, ::1] work) noexcept nogil
+cpdef bint common_axes(const double[::1] shares, const double[:, :, ::1] covariances, bint one_volume, Py_ssize_t n_starts, Py_ssize_t n_trial, Py_ssize_t n_sweeps, double[:, :, ::1] axes, double[:, :, ::1] seen, double[:, ::1] work) noexcept nogil
+@cython.locals(cost=double, before=double, turned=double)
 cdef double _turn(const double[::1] shares, const double[:, :, ::1] covariances, bint one_volume, Py_ssize_t n_sweeps, Py_ssize_t t, double[:, :, ::1] axes, double[:, :, ::1] seen, double[:, ::1] work) noexcept nogil
 @cython.locals(total=double, part=double, smallest=double, largest=double)
 cdef bint _look_along(const double[:, :, ::1] covariances, Py_ssize_t t, double[:, :, ::1] axes, double[:, :, ::1] seen, double[:, ::1] work) noexcept nogil

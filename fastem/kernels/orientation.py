@@ -3,8 +3,8 @@
 from fastem.kernels.vectors import exponential, natural_log, square_root
 
 
-def common_axes(shares, covariances, one_volume, n_trial, n_sweeps, axes, seen, work):
-    """Turn the columns of the starts ``axes[T, D, D]`` to where the cost is least: ``axes[0]``, of the best start.
+def common_axes(shares, covariances, one_volume, n_starts, n_trial, n_sweeps, axes, seen, work):
+    """Turn the columns of ``axes[:n_starts, D, D]`` to where the cost is least: ``axes[0]``, of the best start.
 
     The cost is ``sum_k p_k g_k`` with ``g_k = sum_j log v_kj`` of variances ``v_k = diag(D' S_k D)`` along axes; or,
     where components have ``one_volume``, ``D log sum_k p_k exp(g_k / D)``. All starts are turned for ``n_trial`` sweeps
@@ -14,7 +14,7 @@ def common_axes(shares, covariances, one_volume, n_trial, n_sweeps, axes, seen, 
     n_features = axes.shape[1]
     best = 0
     least = 1e300
-    for t in range(axes.shape[0]):
+    for t in range(n_starts):
         cost = _turn(shares, covariances, one_volume, n_trial, t, axes, seen, work)
         if cost < least:
             least = cost
@@ -23,7 +23,7 @@ def common_axes(shares, covariances, one_volume, n_trial, n_sweeps, axes, seen, 
     for i in range(n_features):
         for j in range(n_features):
             axes[0, i, j] = axes[best, i, j]
-    return work[2, 0] <= 1e-10
+    return work[2, 0] <= 1e-6
 
 
 def _turn(shares, covariances, one_volume, n_sweeps, t, axes, seen, work):
@@ -33,16 +33,22 @@ def _turn(shares, covariances, one_volume, n_sweeps, t, axes, seen, work):
     if _look_along(covariances, t, axes, seen, work) == 0:
         return -1e300
     turned = 1.0
+    cost = _weigh(shares, one_volume, n_features, work)
     for _ in range(n_sweeps):
         if turned > 1e-10:
             turned = 0.0
+            before = cost
             for p in range(n_features):
                 for q in range(p + 1, n_features):
                     tangent = _turn_plane(shares, one_volume, p, q, t, axes, seen, work)
                     if tangent > turned:
                         turned = tangent
+            cost = _weigh(shares, one_volume, n_features, work)
+            # Planes that are all but flat turn for long, and change nothing.
+            if turned < 1e-3 and before - cost < 1e-14 * (1 + square_root(cost * cost)):
+                turned = 0.0
     work[2, 0] = turned
-    return n_features * _weigh(shares, one_volume, n_features, work)
+    return n_features * cost
 
 
 def _look_along(covariances, t, axes, seen, work):

@@ -126,7 +126,7 @@ def bootstrap_parameters(
             n_threads=workers.n_threads,
             accelerate=model.accelerate,
             stopping=model.stopping,
-            callbacks=[lambda _: workers.interrupted.is_set()],
+            callbacks=workers.watch,
         )
         result = attempt(lambda: fits.run(family, start))
         if workers.interrupted.is_set():

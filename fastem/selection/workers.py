@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from fastem.em import Callback, OnInterrupt
+from fastem.em import Callback, Occasional, OnInterrupt
 from fastem.engines.threads import resolve_threads
 
 T = TypeVar("T")
@@ -49,7 +49,8 @@ class Workers:
         self.n_threads = n_threads if work >= most else 1
         self.on_interrupt = on_interrupt
         self.interrupted = threading.Event()
-        self.watch: tuple[Callback, ...] = (lambda _: self.interrupted.is_set(),) if self._side_by_side > 1 else ()
+        watch = Occasional(lambda _: self.interrupted.is_set())
+        self.watch: tuple[Callback, ...] = (watch,) if self._side_by_side > 1 else ()
 
     def map(self, do: Callable[[T], R], items: Sequence[T]) -> list[R | None]:
         """``do(item)`` for each item; None for those that an interruption left out."""
