@@ -104,25 +104,17 @@ class Fits:
         return self._fit(family, len(start.weights), start, callbacks=(*self.callbacks, *callbacks))
 
     def shortlist(
-        self, family: Gaussian, starts: Sequence[GaussianParams], heats: Sequence[tuple[int, int]]
+        self, family: Gaussian, starts: Sequence[GaussianParams], max_iter: int, most: int
     ) -> list[EMResult[GaussianParams]]:
-        """Where those starts are that are best after a few iterations, best first; of equals one.
-
-        A heat is how many iterations, and how many starts go on at most.
-        """
+        """Where those starts are that are best after a few iterations, best first; of equals one, and so many at most."""
         if len(starts) == 0:
             return []
         n_components = len(starts[0].weights)
         runner = Runner(self._engine(family, n_components), self.n_threads)
         loop = Loop(self.tol, self.max_iter, self.stopping, self.accelerate, -np.inf, (), "raise", self.strict)
         runs = Runs(family, n_components, runner, loop)
-        left = list(starts)
-        best: list[EMResult[GaussianParams]] = []
-        for iterations, most in heats:
-            found = runs.heat(self.rows, dict(enumerate(left)), iterations)
-            best = [found[i] for i in ranked(found, runs.worth)[:most]]  # type: ignore[misc]
-            left = [run.params for run in best]
-        return best
+        found = runs.heat(self.rows, dict(enumerate(starts)), max_iter)
+        return [found[i] for i in ranked(found, runs.worth)[:most]]  # type: ignore[misc]
 
     def totals(self, family: Gaussian, params: Params, entropy: bool = False) -> Totals:
         """Log-likelihood of all rows, and the entropy of their responsibilities where it is asked for."""

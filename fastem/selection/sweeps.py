@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from fastem.selection.workers import Workers
 
 # Splits and merges of a neighbour that are tried.
 _SPLITS, _MERGES = 4, 2
-# Iterations that starts are tried for, and how many go on at least.
-_HEATS = ((12, 3),)
+# Iterations that starts are tried for, and how many of them are kept at least.
+_HEAT, _AT_LEAST = 20, 3
 # One sweep up and one down; further ones start from neighbours that have improved.
 _SWEEPS = 2
 # Rows of a race and of the tree are drawn with a seed of their own, the same for all models.
@@ -235,13 +236,17 @@ class Sweeps:
         return params
 
     def _best(self, model: Model, starts: Sequence[GaussianParams]) -> list[GaussianParams]:
-        """The starts that are best after a few iterations, best first, and those behind that seem spurious."""
-        heats = [(iterations, max(most, len(self.seeds))) for iterations, most in _HEATS]
+        """The starts that are best after a few iterations, best first, but before them those that are not spurious.
+
+        Of these as many are looked for as go on.
+        """
         if len(starts) <= 1:
             return list(starts)
-        found = self.heat.shortlist(model.family, starts, heats)
-        found.sort(key=lambda run: bool(found_by_chance(self.heat, model.family, run)))
-        return [run.params for run in found]
+        n_running = len(self.seeds)
+        found = self.heat.shortlist(model.family, starts, _HEAT, max(_AT_LEAST, n_running))
+        sound = (run for run in found if not found_by_chance(self.heat, model.family, run))
+        first = list(islice(sound, n_running))
+        return [run.params for run in (*first, *(run for run in found if all(run is not one for one in first)))]
 
 
 def is_near(structure: str, other: str) -> bool:
