@@ -106,7 +106,7 @@ class Fits:
     def shortlist(
         self, family: Gaussian, starts: Sequence[GaussianParams], max_iter: int, most: int
     ) -> list[EMResult[GaussianParams]]:
-        """Where those starts are that are best after a few iterations, best first; of equals one, and so many at most."""
+        """Where the starts are that are best after a few iterations, best first; of equals one, so many at most."""
         if len(starts) == 0:
             return []
         n_components = len(starts[0].weights)
