@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -94,6 +94,7 @@ class Sweeps:
         self.models = models
         self.workers = workers
         self.seeds = seeds
+        self.n_running = len(seeds)
         self.progress = progress
         largest = max(m.family.n_parameters(m.n_components, fits.X.shape[1]) for m in models.values())
         rng = np.random.RandomState(_SAMPLE_SEED)
@@ -112,14 +113,15 @@ class Sweeps:
     def _fit(self, n_components: int, sweep: int, warm_starts: bool) -> int:
         """Fit the models of as many components, which do not depend on each other, and say from how many starts."""
         models = [model for (k, _), model in self.models.items() if k == n_components]
+        fresh = self._fresh(models) if sweep == 0 else []
 
         def find(model: Model) -> tuple[Starts, Starts]:
             began = time.perf_counter()
             if sweep == 0:
-                found = self._best(model, self._fresh(model) + (self._split(model) if warm_starts else []))
-                most = len(self.seeds)
+                raced = self._as_params(model, fresh) + (self._split(model) if warm_starts else [])
+                found = self._best(model, raced)
                 # A partition does not race: it may be far from its end, and behind the others, when these are there.
-                first, reserve = self._partition(model) + found[:most], found[most:]
+                first, reserve = self._partition(model) + found[: self.n_running], found[self.n_running :]
             else:
                 near = self._split(model) if sweep % 2 == 0 else self._merged(model)
                 found = self._best(model, near + self._other_structures(model))
@@ -172,14 +174,21 @@ class Sweeps:
                 found.append(self.partitions.start(model.family, model.n_components))
         return found
 
-    def _fresh(self, model: Model) -> list[GaussianParams]:
-        """Starts by ``init_params``; of a single component all are the same."""
+    def _fresh(self, models: Sequence[Model]) -> list[Components]:
+        """Starts by ``init_params`` for models of as many components; of a single component all are the same.
+
+        They are found once, of the structure that all others are a part of.
+        """
+        n_components = models[0].n_components
+        has_matrices = any(model.family.storage.is_matrix for model in models)
+        family = replace(models[0].family, covariance_type="full" if has_matrices else "diag")
         starts = []
-        for seed in self.seeds if model.n_components > 1 else self.seeds[:1]:
+        for seed in self.seeds if n_components > 1 else self.seeds[:1]:
             try:
-                starts.append(self.fits.fresh(model.family, model.n_components, seed))
+                starts.append(Components.of(family, self.fits.fresh(family, n_components, seed)))
             except ValueError as error:
-                model.failures.append(str(error))
+                for model in models:
+                    model.failures.append(str(error))
         return starts
 
     def _split(self, model: Model) -> list[GaussianParams]:
@@ -242,10 +251,9 @@ class Sweeps:
         """
         if len(starts) <= 1:
             return list(starts)
-        n_running = len(self.seeds)
-        found = self.heat.shortlist(model.family, starts, _HEAT, max(_AT_LEAST, n_running))
+        found = self.heat.shortlist(model.family, starts, _HEAT, max(_AT_LEAST, self.n_running))
         sound = (run for run in found if not found_by_chance(self.heat, model.family, run))
-        first = list(islice(sound, n_running))
+        first = list(islice(sound, self.n_running))
         return [run.params for run in (*first, *(run for run in found if all(run is not one for one in first)))]
 
 
