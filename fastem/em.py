@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
@@ -90,14 +91,21 @@ class History:
         The weights that it belongs to.
     seconds : ndarray of shape (n_iter,)
         Time since the start of the loop.
-    limit : ndarray of shape (n_iter,)
-        Where ``lower_bound`` is heading, by :func:`aitken_limit`; NaN where there is no estimate.
+    gain : ndarray of shape (n_iter,)
+        What an EM step changed the mean log-likelihood by, as in :class:`Step`.
     """
 
     lower_bound: np.ndarray = field(repr=False)
     weights: np.ndarray = field(repr=False)
     seconds: np.ndarray = field(repr=False)
-    limit: np.ndarray = field(repr=False)
+    gain: np.ndarray = field(repr=False)
+
+    @cached_property
+    def limit(self) -> np.ndarray:
+        """Where ``lower_bound`` is heading (n_iter,), by :func:`aitken_limit`; NaN where there is no estimate."""
+        gains = self.gain.tolist()
+        before = [math.nan, *gains][: len(gains)]
+        return np.array(list(map(aitken_limit, self.lower_bound.tolist(), gains, before)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -273,8 +281,11 @@ def run(
             params, point, extrapolated = step.params, step.point, step.extrapolated
             before = course.lower_bound
             weights = step.weights if ahead is None else ahead.weights[-1]
-            limit = course.note(step.lower_bound, step.gain, weights)
-            distance = limit - step.lower_bound if stopping == "aitken" else step.gain
+            gain_before = course.gain
+            course.note(step.lower_bound, step.gain, weights)
+            distance = step.gain
+            if stopping == "aitken":
+                distance = aitken_limit(step.lower_bound, step.gain, gain_before) - step.lower_bound
             met = bool(abs(distance) < tol)
             if callbacks:
                 change, seconds = step.lower_bound - before, course.seconds[-1]
@@ -307,36 +318,39 @@ class _Course:
 
     def __init__(self, lower_bound: float, n_components: int) -> None:
         self.lower_bound = lower_bound
+        self.gain = math.nan
         self.seconds: list[float] = []
         self._n_components = n_components
         self._began = time.perf_counter()
-        self._gain = math.nan
         self._lower_bounds: list[float] = []
         self._weights: list[np.ndarray] = []
-        self._limits: list[float] = []
+        self._gains: list[float] = []
 
     @property
     def n_iter(self) -> int:
         return len(self._lower_bounds)
 
-    def note(self, lower_bound: float, gain: float, weights: np.ndarray, seconds: float | None = None) -> float:
-        """Take down a pass; returns the limit that it is heading to."""
-        limit = aitken_limit(lower_bound, gain, self._gain)
-        self.lower_bound, self._gain = lower_bound, gain
+    def note(self, lower_bound: float, gain: float, weights: np.ndarray) -> None:
+        """Take down a pass."""
+        self.lower_bound, self.gain = lower_bound, gain
         self._lower_bounds.append(lower_bound)
-        self._weights.append(weights)
-        self._limits.append(limit)
-        self.seconds.append(time.perf_counter() - self._began if seconds is None else seconds)
-        return limit
+        self._weights.append(weights[None])
+        self._gains.append(gain)
+        self.seconds.append(time.perf_counter() - self._began)
 
     def note_ahead(self, stretch: Stretch) -> None:
         """Take down all passes but the last of those that were one call. They have equal parts of its time."""
-        began = self.seconds[-1] if self.seconds else 0.0
-        lower_bounds = stretch.lower_bounds.tolist()
-        each = (time.perf_counter() - self._began - began) / len(lower_bounds)
-        for number, (lower_bound, weights) in enumerate(zip(lower_bounds[:-1], stretch.weights, strict=False), 1):
-            self.note(lower_bound, lower_bound - self.lower_bound, weights, began + number * each)
+        ahead = stretch.lower_bounds[:-1]
+        if len(ahead) == 0:
+            return
+        began, now = self.seconds[-1] if self.seconds else 0.0, time.perf_counter() - self._began
+        gains = np.diff(ahead, prepend=self.lower_bound).tolist()
+        self._lower_bounds += ahead.tolist()
+        self._weights.append(stretch.weights[:-1])
+        self._gains += gains
+        self.seconds += np.linspace(began, now, len(ahead) + 2)[1:-1].tolist()
+        self.lower_bound, self.gain = self._lower_bounds[-1], gains[-1]
 
     def history(self) -> History:
-        weights = np.array(self._weights).reshape(-1, self._n_components)
-        return History(np.array(self._lower_bounds), weights, np.array(self.seconds), np.array(self._limits))
+        weights = np.concatenate(self._weights) if self._weights else np.empty((0, self._n_components))
+        return History(np.array(self._lower_bounds), weights, np.array(self.seconds), np.array(self._gains))

@@ -68,11 +68,7 @@ class Scaling:
 
     def run_to_data(self, run: EMResult[Any]) -> EMResult[Any]:
         """What a loop came to, in the units of ``x``."""
-        history = replace(
-            run.history,
-            lower_bound=run.history.lower_bound - self.log_volume,
-            limit=run.history.limit - self.log_volume,
-        )
+        history = replace(run.history, lower_bound=run.history.lower_bound - self.log_volume)
         params = self.to_data(run.params)
         return replace(run, params=params, lower_bound=run.lower_bound - self.log_volume, history=history)
 

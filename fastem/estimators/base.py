@@ -385,7 +385,8 @@ class BaseMixture(DensityMixin, BaseEstimator):
         self.lower_bounds_ = run.history.lower_bound.tolist()
         self.init_lower_bounds_ = list(result.lower_bounds)
         self.init_methods_ = list(result.start_methods)
-        self.history_ = vars(run.history)
+        by_iteration = ("lower_bound", "weights", "seconds", "limit")
+        self.history_ = {name: getattr(run.history, name) for name in by_iteration}
         self.engine_ = result.engine
         self.diagnostics_ = list(result.diagnostics)
 

@@ -26,7 +26,7 @@ from fastem.selection.spurious import fault_of_fit
 from fastem.selection.workers import Workers
 
 # Iterations that all splits of the smaller model and the fresh starts are tried for, and how many are run in full.
-_HEATS = ((10, 3),)
+_HEAT, _FINALISTS = 10, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +249,7 @@ def _best(fits: Fits, family: Gaussian, starts: Sequence[GaussianParams]) -> Fit
     """
     results: list[tuple[bool, float, FitResult]] = []
     message = "every start collapsed within a few iterations"
-    for found in fits.shortlist(family, starts, _HEATS):
+    for found in fits.shortlist(family, starts, _HEAT, _FINALISTS):
         try:
             result = fits.run(family, found.params)
         except DegenerateComponentError as error:
