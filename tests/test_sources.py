@@ -427,8 +427,8 @@ def test_the_reading_thread_ends_with_its_reader(tmp_path, X):
 
 
 def test_blocks_are_large_but_not_too_large():
-    assert block_rows_for(8, np.float32) == 2**18
-    assert block_rows_for(128, np.float64) == 2**13
+    assert block_rows_for(8, np.float32) == 2**19
+    assert block_rows_for(128, np.float64) == 2**14
     assert block_rows_for(10**6, np.float64) == 2**10
 
 

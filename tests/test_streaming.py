@@ -176,7 +176,7 @@ def interrupting(monkeypatch, n_blocks):
     """Let the engine fail at the block ``n_blocks`` from now."""
     engine = fastem.get_engine("cython")
     left = [n_blocks]
-    accumulate = type(engine).accumulate
+    accumulate = type(engine)._posterior_statistics
 
     def failing(self, *args, **options):
         left[0] -= 1
@@ -184,7 +184,7 @@ def interrupting(monkeypatch, n_blocks):
             raise StopAfterError
         return accumulate(self, *args, **options)
 
-    monkeypatch.setattr(type(engine), "accumulate", failing)
+    monkeypatch.setattr(type(engine), "_posterior_statistics", failing)
 
 
 OPTIONS = {

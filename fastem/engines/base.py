@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -50,6 +51,10 @@ class Posterior:
         )
 
 
+#: Rows and their weights to statistics.
+EStep = Callable[..., Stats]
+
+
 class Engine(ABC):
     """Runs passes. Engines hold no state of a fit and give the same numbers to rounding."""
 
@@ -74,6 +79,14 @@ class Engine(ABC):
 
         ``order`` is what ``group_rows`` of this engine made for as many rows and components.
         """
+
+    def e_step(self, family: Family[Any], params: Params, n_threads: int | None = None) -> EStep:
+        """The E-step of rows that come block by block: what does not depend on them is made once."""
+
+        def accumulate(X: np.ndarray, sample_weight: np.ndarray | None = None) -> Stats:
+            return self.accumulate(family, X, params, sample_weight=sample_weight, n_threads=n_threads)
+
+        return accumulate
 
     def run_ahead(
         self,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.engines.base import REALS, Engine, Posterior, check_pass, pass_work, total_weight
+from fastem.engines.base import REALS, Engine, EStep, Posterior, check_pass, pass_work, total_weight
 from fastem.engines.pool import run_on_threads
 from fastem.engines.threads import resolve_threads
 from fastem.families.base import MOMENT_KERNELS, Family, Packed, Params, origin_only, scratch_shape
@@ -147,8 +147,30 @@ class KernelEngine(Engine):
         n_threads: int | None = None,
         order: np.ndarray | None = None,
     ) -> Stats:
-        check_pass(X, params.origin, sample_weight)
         packed = family.pack(params, X.dtype)
+        return self._posterior_statistics(family, X, params, packed, sample_weight, n_threads, order)
+
+    def e_step(self, family: Family[Any], params: Params, n_threads: int | None = None) -> EStep:
+        @cache
+        def packed(dtype: np.dtype[Any]) -> Packed:
+            return family.pack(params, dtype)
+
+        def accumulate(X: np.ndarray, sample_weight: np.ndarray | None = None) -> Stats:
+            return self._posterior_statistics(family, X, params, packed(X.dtype), sample_weight, n_threads, None)
+
+        return accumulate
+
+    def _posterior_statistics(
+        self,
+        family: Family[Any],
+        X: np.ndarray,
+        params: Params,
+        packed: Packed,
+        sample_weight: np.ndarray | None,
+        n_threads: int | None,
+        order: np.ndarray | None,
+    ) -> Stats:
+        check_pass(X, params.origin, sample_weight)
         kernels = (family.log_density_kernel, family.moments_kernel)
         given = (NONE_GIVEN[X.dtype.char], NO_ORDER if order is None else order)
         return self._statistics(kernels, family.moments, X, sample_weight, given, packed, n_threads)

@@ -133,10 +133,9 @@ class SourceRows(Rows):
             if finished is not None:
                 return finished
             total, start, n_rows = journal.beginning(key)
+        e_step = runner.engine.e_step(family, params, runner.n_threads)
         for block in self.source.blocks(start):
-            stats = runner.engine.accumulate(
-                family, block.X, params, sample_weight=block.weight, n_threads=runner.n_threads
-            )
+            stats = e_step(block.X, block.weight)
             total = stats if total is None else total + stats
             n_rows += len(block)
             if journal is not None:

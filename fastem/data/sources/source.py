@@ -20,8 +20,8 @@ Missing = Literal["raise", "drop"]
 CacheKind = Literal["auto", "memory", "disk"]
 
 # Bytes of a block: so much work for the kernels that starting threads costs nothing, so few that buffers are small.
-_BLOCK_BYTES = 2**23
-_BLOCK_ROWS = (2**10, 2**18)
+_BLOCK_BYTES = 2**24
+_BLOCK_ROWS = (2**10, 2**19)
 # Rows by which data in memory are known again.
 _DIGESTED_ROWS = 1000
 
