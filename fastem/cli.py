@@ -28,7 +28,7 @@ COVARIANCES = (
 )
 CRITERIA = ("bic", "aic", "icl", "nec", "cv")
 STARTS = ("auto", "kmeans", "k-means++", "random", "random_from_data")
-ACCELERATIONS = ("auto", "squarem", "anderson")
+ACCELERATIONS = ("auto", "lbfgs", "squarem", "anderson")
 STOPPING_RULES = ("change", "aitken")
 ENGINES = ("auto", "numba", "cython", "numpy", "python")
 MODEL_ENDINGS = (".json", ".npz")

@@ -118,9 +118,9 @@ def fit(
         Whether Ctrl-C raises, or ends the fit with the best parameters so far.
     previous : float
         Mean log-likelihood that the first iteration's change is measured from, for a fit that goes on.
-    accelerate : {None, "auto", "squarem", "anderson"}
+    accelerate : {None, "auto", "lbfgs", "squarem", "anderson"}
         Extrapolation between EM steps, guarded by the likelihood (:mod:`fastem.acceleration`); None is EM itself, and
-        "auto" is "anderson". A family of your own needs ``to_vector``, ``from_vector`` and ``expected_log_likelihood``.
+        "auto" is "lbfgs". A family of your own needs ``to_vector``, ``from_vector`` and ``expected_log_likelihood``.
     stopping : {"change", "aitken"}
         What ``tol`` bounds: the change by an EM step, or the distance to where the log-likelihood is heading
         (:func:`fastem.em.aitken_limit`).

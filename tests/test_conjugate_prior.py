@@ -41,7 +41,7 @@ def log_prior(prior, structure, params):
 
 @pytest.mark.parametrize("data", ["iris", "faithful"])
 @pytest.mark.parametrize("model", SKLEARN_NAMES)
-@pytest.mark.parametrize("accelerate", [None, "anderson"])
+@pytest.mark.parametrize("accelerate", [None, "lbfgs", "anderson"])
 def test_em_ends_at_mclusts_parameters(data, model, accelerate, faithful, iris):
     X, responsibilities = mclust_problem(data, faithful, iris)
     published = MCLUST[data][model]
@@ -86,7 +86,7 @@ def test_the_m_step_is_a_mode(structure, shrinkage, rng):
         assert objective(step) >= objective(family.to_vector(params, params)) - 1e-12
 
 
-@pytest.mark.parametrize("accelerate", [None, "squarem", "anderson"])
+@pytest.mark.parametrize("accelerate", [None, "lbfgs", "squarem", "anderson"])
 @pytest.mark.parametrize("structure", TYPES)
 def test_the_posterior_never_falls(structure, accelerate, iris):
     options = {"covariance_prior": "auto", "init_params": "random", "random_state": 1, "tol": 1e-9, "max_iter": 500}

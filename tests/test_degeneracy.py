@@ -152,7 +152,7 @@ def test_a_collapsed_start_does_not_win(rng):
     assert alone.diagnostics[0].kind == "collapsed"
 
 
-@pytest.mark.parametrize("accelerate", ["squarem", "anderson"])
+@pytest.mark.parametrize("accelerate", ["lbfgs", "squarem", "anderson"])
 def test_acceleration_goes_on_too(accelerate, rng):
     with pytest.warns(DegenerateComponentWarning):
         model = GaussianMixture(3, reg_covar=0.0, accelerate=accelerate, init_params="kmeans", random_state=0).fit(

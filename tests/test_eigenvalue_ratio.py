@@ -73,7 +73,7 @@ def test_no_covariance_under_the_bound_is_better(structure, rng):
         assert family.expected_log_likelihood(stats, other) <= reached + 1e-9
 
 
-@pytest.mark.parametrize("accelerate", [None, "squarem", "anderson"])
+@pytest.mark.parametrize("accelerate", [None, "lbfgs", "squarem", "anderson"])
 @pytest.mark.parametrize("structure", TYPES)
 @pytest.mark.parametrize("ratio", [1.0, 3, 30.0])
 def test_fits_keep_the_bound_and_the_likelihood_never_falls(structure, ratio, accelerate, iris):

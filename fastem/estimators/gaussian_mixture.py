@@ -80,9 +80,9 @@ class GaussianMixture(BaseMixture):
     on_interrupt : {"raise", "keep"}, default="raise"
         What Ctrl-C does: raise KeyboardInterrupt, or end the fit with the best parameters so far
         (``converged_ = False``).
-    accelerate : {None, "auto", "squarem", "anderson"}, default=None
+    accelerate : {None, "auto", "lbfgs", "squarem", "anderson"}, default=None
         Extrapolation between EM steps, which needs fewer passes where EM is slow. No point is taken whose likelihood
-        falls. None is EM itself, step by step that of scikit-learn; "auto" is "anderson".
+        falls. None is EM itself, step by step that of scikit-learn; "auto" is "lbfgs".
     stopping : {"change", "aitken"}, default="change"
         What ``tol`` bounds: the change by an EM step, or the distance to the limit that is estimated for the mean
         log-likelihood, of which slow steps may still be far.

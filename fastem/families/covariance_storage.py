@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,15 @@ class GaussianParams(Params):
     @property
     def origin(self) -> np.ndarray:
         return self.means
+
+    @cached_property
+    def roots(self) -> np.ndarray:
+        """Of matrices, inverses of ``precisions_cholesky``: upper-triangular ``U`` with ``U'U = covariance``.
+
+        Kept, because many points are told in the coordinates of one.
+        """
+        factors = self.precisions_cholesky
+        return _inverses(factors.reshape(-1, *factors.shape[-2:])).reshape(factors.shape)
 
 
 #: What is added to the variances: a number, or one for each feature.
@@ -190,7 +199,7 @@ class _Matrices(Storage):
         """The factors' diagonals as logarithms, and what is above, relative to ``like``'s factor."""
         unit = like.precisions_cholesky
         means = ((params.means - like.means)[:, None, :] @ unit)[:, 0]
-        relative = np.linalg.solve(unit, params.precisions_cholesky)
+        relative = like.roots @ params.precisions_cholesky
         diagonal = np.arange(relative.shape[-1])
         logs = relative[..., diagonal, diagonal]
         rows, columns = np.triu_indices(relative.shape[-1], 1)
@@ -210,9 +219,11 @@ class _Matrices(Storage):
         diagonal = np.arange(n_features)
         relative[..., diagonal, diagonal] = np.exp(scale[..., :n_features] / np.sqrt(2))
         means = means.reshape(like.means.shape) / np.sqrt(like.weights)[:, None]
-        means = like.means + np.linalg.solve(np.swapaxes(unit, -1, -2), means[..., None])[..., 0]
+        means = like.means + (means[:, None, :] @ like.roots)[:, 0]
         factor = unit @ relative
-        root = np.linalg.inv(factor) if np.isfinite(factor).all() else np.full(factor.shape, np.nan)
+        if not np.isfinite(factor).all():
+            return means, np.full(factor.shape, np.nan), factor
+        root = _inverses(factor.reshape(-1, n_features, n_features)).reshape(factor.shape)
         return means, np.swapaxes(root, -1, -2) @ root, factor
 
 
