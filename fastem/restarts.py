@@ -94,7 +94,7 @@ class Race:
 #: Starts by one method: differences of the mean log-likelihood of a hundredth are seen.
 RESTARTS = Race(20_000, 5, (Heat(10, 1 / 3),))
 #: Starts by different methods, which are found on the sample too. It shows which of them are in the wrong place.
-PANELS = Race(2_000, 3, (Heat(5, 1 / 2), Heat(10, 1 / 8)))
+PANELS = Race(2_000, 3, (Heat(3, 1 / 3), Heat(10, 1 / 8)))
 
 
 def race(
@@ -136,6 +136,8 @@ def race(
         behind = [i for i in going_on if i not in ranks and i in sound]
         order = [*ranks, *behind, *(i for i in starts if i not in sound)]
         going_on = {i: sound[i].params if i in sound else starts[i] for i in order}
+        if n_left == 1:
+            break
     order = list(going_on)
     finals: dict[int, Outcome] = {}
     for group in (order[:n_left], order[n_left:]):

@@ -55,7 +55,7 @@ class GaussianMixture(BaseMixture):
     init_params : {"auto", "kmeans", "k-means++", "random", "random_from_data"}, default="auto"
         How starting values are found. "auto" makes starts by several methods, which do not depend on the units or the
         rotation of the features, lets them race on a sample of the rows, and goes on from the best: model-based
-        agglomerative clustering, k-means, seeds where the density falls short, and random rows
+        agglomerative clustering, k-means, seeds where the density falls short, and with ``n_init`` random rows
         (:mod:`fastem.init.candidates`). The others are scikit-learn's: from k-means' clusters (on a random sample of
         50,000 rows where there are more), from rows that k-means++ picks, from random responsibilities, or from random
         rows.

@@ -22,21 +22,24 @@ Method = Literal["tree", "kmeans", "adaptive", "random_from_data"]
 #: The methods of a panel, in the order in which they are tried.
 METHODS: tuple[str, ...] = get_args(Method)
 
-# Rows of a tree, whose cost goes with their square: so many, or so many a cluster and direction, but not more.
-_TREE_ROWS = 700
+# Rows of a tree, whose cost goes with their square: so many, so many a cluster, or so many a cluster and direction, but
+# not more. With 45 a cluster 70 to 80 percent of fits of 8 and of 12 clusters find the best optimum, with 90 82 to 97.
+_TREE_ROWS = 300
+_TREE_ROWS_A_CLUSTER = 90
 _TREE_ROWS_A_DIRECTION = 5
 _MOST_TREE_ROWS = 2000
 # Cells that Ward's criterion leaves of them: so many, or so many a cluster, but not smaller.
-_CELLS = 80
-_CELLS_A_CLUSTER = 10
+_CELLS = 50
+_CELLS_A_CLUSTER = 12
 _CELL_ROWS = 3
-# Trees of a panel, where each sees a part of the rows: with two of them 93 percent of the fits of benchmarks/optima.py
-# find the best optimum, with three 96, with four 97.
-_TREES_OF_MANY = 4
-# Of few rows the likelihood has many optima, and a tree costs little: of iris' 150 rows one tree in six leads to the
-# best. So many rows all trees together.
-_MOST_TREES = 6
-_ROWS_OF_TREES = 1000
+# Trees of a panel: half as many as clusters, but not more. Of many clusters a tree finds only some.
+_MOST_TREES = 4
+# Of few rows the likelihood has many optima, and a tree costs little: with six trees of iris' 150 rows 93 percent of
+# fits find the best, with ten 99. So many rows all trees together, and one tree at least.
+_MOST_TREES_OF_FEW = 10
+_ROWS_OF_TREES = 1500
+# Lloyd's iterations of k-means, which takes the centres most of the way: EM goes on from there.
+_LLOYD_ITERATIONS = 5
 _kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
@@ -69,8 +72,8 @@ def panels(
     """Candidates of each method in turn, ``n_panels`` times.
 
     The first panel looks at whitened rows. The further ones look at them in the metric of the covariance within small
-    clusters, which another tree of other rows gives each time. So do further trees of the same panel, which there are
-    where the first sees less than half of the rows, or the rows are few.
+    clusters, which another tree of other rows gives each time, and try random rows too. Further trees of the same
+    panel, which there are where clusters are many or rows few, look at them in that metric as well.
 
     Parameters
     ----------
@@ -78,29 +81,43 @@ def panels(
     sample_weight : ndarray of shape (n_rows,), optional
         Positive.
     """
-    n_rows = len(rows)
-    every = np.arange(n_rows)
-    weight = np.ones(n_rows) if sample_weight is None else sample_weight
+    weight = np.ones(len(rows)) if sample_weight is None else sample_weight
     coordinates = within = whitened(rows, sample_weight)
-    most = max(_TREE_ROWS, _TREE_ROWS_A_DIRECTION * n_clusters * coordinates.shape[1])
-    most = min(n_rows, max(n_clusters, min(most, _MOST_TREE_ROWS)))
-    n_cells = max(min(max(_CELLS, _CELLS_A_CLUSTER * n_clusters), most // _CELL_ROWS), 2 * n_clusters)
-    n_trees = _TREES_OF_MANY if 2 * most < n_rows else max(1, min(_MOST_TREES, _ROWS_OF_TREES // n_rows))
+    size, n_cells, n_trees = _trees(len(rows), n_clusters, coordinates.shape[1])
     for panel in range(n_panels):
         for number in range(panel * n_trees, (panel + 1) * n_trees):
-            # Other rows than those of the trees before, also where one tree can have them all.
-            size = most if number == 0 else min(most, max(n_clusters, 3 * n_rows // 4))
-            some = every if size == n_rows else np.sort(rng.choice(n_rows, size, replace=False))
+            some = _some_rows(len(rows), size, n_clusters, number == 0, rng)
             tree = merge_tree(within[some], weight[some], n_cells)
             yield Candidate("tree", some, tree.partition(n_clusters))
             within = unit_within(within, tree.within)
-        centres = kmeans(coordinates, n_clusters, rng, engine, sample_weight, n_threads)
-        yield Candidate("kmeans", every, _labels(coordinates, centres.means, engine, n_threads))
-        yield Candidate("adaptive", every, adaptive_labels(within, n_clusters, rng, weight))
-        chances = None if sample_weight is None else weight / weight.sum()
-        chosen = rng.choice(n_rows, n_clusters, replace=False, p=chances)
-        yield Candidate("random_from_data", every, _labels(coordinates, coordinates[chosen], engine, n_threads))
+        # The other methods look at the rows of the last tree: of more they find the same, only later.
+        here = np.ascontiguousarray(coordinates[some])
+        here_weight = None if sample_weight is None else sample_weight[some]
+        centres = kmeans(here, n_clusters, rng, engine, here_weight, n_threads, _LLOYD_ITERATIONS)
+        yield Candidate("kmeans", some, _labels(here, centres.means, engine, n_threads))
+        yield Candidate("adaptive", some, adaptive_labels(within[some], n_clusters, rng, weight[some]))
+        if panel > 0:
+            chances = None if here_weight is None else here_weight / here_weight.sum()
+            chosen = rng.choice(len(here), n_clusters, replace=False, p=chances)
+            yield Candidate("random_from_data", some, _labels(here, here[chosen], engine, n_threads))
         coordinates = within
+
+
+def _trees(n_rows: int, n_clusters: int, n_directions: int) -> tuple[int, int, int]:
+    """Rows of a tree, cells that Ward's criterion leaves of them, and trees of a panel."""
+    enough = n_clusters * max(_TREE_ROWS_A_CLUSTER, _TREE_ROWS_A_DIRECTION * n_directions)
+    size = min(n_rows, max(n_clusters, min(max(_TREE_ROWS, enough), _MOST_TREE_ROWS)))
+    n_cells = max(min(max(_CELLS, _CELLS_A_CLUSTER * n_clusters), size // _CELL_ROWS), 2 * n_clusters)
+    few = n_rows <= _ROWS_OF_TREES
+    n_trees = min(_MOST_TREES_OF_FEW, _ROWS_OF_TREES // n_rows) if few else min(_MOST_TREES, max(1, n_clusters // 2))
+    return size, n_cells, n_trees
+
+
+def _some_rows(n_rows: int, size: int, n_clusters: int, is_first: bool, rng: np.random.RandomState) -> np.ndarray:
+    """Numbers of the rows of a tree: other ones than those of the trees before, also where one can have them all."""
+    if not is_first:
+        size = min(size, max(n_clusters, 3 * n_rows // 4))
+    return np.arange(n_rows) if size == n_rows else np.sort(rng.choice(n_rows, size, replace=False))
 
 
 def _labels(rows: np.ndarray, means: np.ndarray, engine: Engine, n_threads: int | None) -> np.ndarray:

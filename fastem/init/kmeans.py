@@ -77,6 +77,7 @@ def kmeans(
     engine: Engine,
     sample_weight: np.ndarray | None = None,
     n_threads: int | None = None,
+    max_iter: int = _MAX_ITER,
 ) -> Centres:
     """Centres of k-means: Lloyd's iterations from the centres that greedy k-means++ seeds.
 
@@ -94,7 +95,7 @@ def kmeans(
     weights = np.full(n_clusters, 1 / n_clusters)
     means = X[seed_rows(centred, n_clusters, rng, sample_weight)]
     centres = Centres(weights, means, SHARPNESS / variance if variance > 0 else 1.0)
-    return lloyd(X, centres, engine, sample_weight, n_threads)
+    return lloyd(X, centres, engine, sample_weight, n_threads, max_iter)
 
 
 def lloyd(
