@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -81,34 +81,22 @@ class Runs:
         if len(starts) > 1 and work < _SIDE_BY_SIDE_WORK and not self.loop.callbacks:
             side_by_side = min(resolve_threads(runner.n_threads, np.inf), len(starts))
             runner = runner if side_by_side == 1 else Runner(runner.engine, 1)
-        loop = self.loop
-        return self._run(
-            Passes(self.family, rows, runner), starts, loop.tol, loop.max_iter, loop.callbacks, side_by_side
-        )
+        return self._run(Passes(self.family, rows, runner), starts, self.loop, side_by_side)
 
     def heat(self, rows: ArrayRows, starts: Mapping[int, Any], max_iter: int) -> dict[int, Outcome]:
-        """Run for a few iterations: over before threads of its own have paid for themselves."""
+        """Run plain EM for a few iterations: over before threads of its own or acceleration have paid."""
         tol = min(self.loop.tol, _HEAT_TOL)
-
-        return self._run(Passes(self.family, rows, self.runner), starts, tol, max_iter, (), 1)
+        loop = replace(self.loop, tol=tol, max_iter=max_iter, callbacks=(), accelerate=None)
+        return self._run(Passes(self.family, rows, self.runner), starts, loop, 1)
 
     def trial(self, rows: Rows, params: Params, max_iter: int) -> EMResult[Any]:
         """Plain EM for a few iterations, in which a collapse is an error."""
         accumulate = Passes(self.family, rows, self.runner).accumulate
         return em.run(accumulate, self.family.update, params, tol=_HEAT_TOL, max_iter=max_iter)
 
-    def _run(
-        self,
-        passes: Passes,
-        starts: Mapping[int, Any],
-        tol: float,
-        max_iter: int,
-        callbacks: Sequence[Callback],
-        side_by_side: int,
-    ) -> dict[int, Outcome]:
-        loop = self.loop
+    def _run(self, passes: Passes, starts: Mapping[int, Any], loop: Loop, side_by_side: int) -> dict[int, Outcome]:
         is_plain = loop.accelerate is None and loop.stopping == "change"
-        in_stretches = is_plain and all(isinstance(callback, Occasional) for callback in callbacks)
+        in_stretches = is_plain and all(isinstance(callback, Occasional) for callback in loop.callbacks)
 
         def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
             guard = Guard(self.family, loop.strict)
@@ -125,14 +113,14 @@ class Runs:
                 e_step if loop.accelerate is None else _quietly(e_step),
                 guard.update,
                 starts[index],
-                tol=tol,
-                max_iter=max_iter,
+                tol=loop.tol,
+                max_iter=loop.max_iter,
                 previous=loop.previous,
                 start=index,
-                callbacks=(*callbacks, *stop),
+                callbacks=(*loop.callbacks, *stop),
                 on_interrupt=on_interrupt,
                 stopping=loop.stopping,
-                steps=accelerated(loop.accelerate, self.family, tol, loop.stopping, loop.previous),
+                steps=accelerated(loop.accelerate, self.family, loop.tol, loop.stopping, loop.previous),
                 run_ahead=run_ahead if in_stretches else None,
             )
 
