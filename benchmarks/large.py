@@ -3,6 +3,8 @@
     python benchmarks/large.py --rows 50_000_000 --folder /tmp/large
 
 makes the files (1.6 GB of Parquet, as much of .npy) if they are not there, and runs every case in a process of its own.
+At the end the command fits the Parquet files on a terminal of ours, and the end that its bar expects is compared with
+when it came.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pty
+import re
 import resource
 import subprocess
 import sys
@@ -23,6 +27,10 @@ import numpy as np
 FEATURES, COMPONENTS, ITERATIONS = 8, 8, 10
 _FILES = 16
 _CHUNK = 2**20
+# What the bar shows: the iteration that is running, and the time that is left.
+_SHOWN = re.compile(r"(?:run 1/\d+, )?iteration (\d+)[^\r\n]*?, (?:(\d+):)?(?:(\d+):)?([\d.]+)s? left")
+# The expected end is right if what it says is left is within this share of what was.
+_RIGHT_WITHIN = 0.2
 # Memory that a process with a limit may map: less than the .npy file, enough for its libraries.
 _LIMIT_SHARE = 0.85
 
@@ -116,6 +124,64 @@ def case(kind: str, folder: Path, n_rows: int) -> dict[str, Any]:
     }
 
 
+def shown_ends(options: list[str]) -> tuple[dict[int, tuple[float, float]], float]:
+    """Run the command on a terminal; by iteration when it first stood there with how much time left, and the end.
+
+    All in seconds since the beginning.
+    """
+    code = "import sys; from fastem.cli import main; sys.exit(main())"
+    terminal, inner = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "fit", *options],
+        stdin=inner,
+        stdout=subprocess.DEVNULL,
+        stderr=inner,
+        env=environment,
+    )
+    os.close(inner)
+    shown: dict[int, tuple[float, float]] = {}
+    while data := _read(terminal):
+        now = time.perf_counter() - began
+        for iteration, *units in _SHOWN.findall(re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", data)):
+            shown.setdefault(int(iteration), (now, _seconds(*units)))
+    end = time.perf_counter() - began
+    os.close(terminal)
+    if process.wait():
+        raise SystemExit(f"fastem fit {' '.join(options)} ended with {process.returncode}")
+    return shown, end
+
+
+def _read(terminal: int) -> str:
+    try:
+        return os.read(terminal, 2**16).decode(errors="replace")
+    except OSError:  # the command has ended
+        return ""
+
+
+def _seconds(first: str, second: str, last: str) -> float:
+    """Of a time as the bar shows it: ``8.1s``, ``3:07`` or ``2:05:00``."""
+    total = 0.0
+    for unit in (first, second, last):
+        total = 60 * total + float(unit or 0)
+    return total
+
+
+def judge_expected_ends(folder: Path) -> None:
+    """Print what the command's bar said was left after two passes, and what was."""
+    fit = [str(folder / "parquet"), "--components", str(COMPONENTS), "--covariance", "full", "--n-init", "1"]
+    fit += ["--tol", "0", "--max-iter", str(ITERATIONS)]
+    print(f"\n{'the command on a terminal':32}{'after':>14}{'says left':>11}{'was left':>10}{'ratio':>7}{'whole':>9}")
+    for name, options in (("rows read in each pass", ["--stream"]), ("as it chooses", [])):
+        shown, end = shown_ends(fit + options)
+        for running, after in ((2, "first pass + 1"), (3, "first pass + 2")):
+            now, left = shown[running]
+            ratio = left / (end - now)
+            verdict = "PASS" if abs(ratio - 1) <= _RIGHT_WITHIN else "MISS"
+            print(f"{name:32}{after:>14}{left:>11.1f}{end - now:>10.1f}{ratio:>7.2f}{end:>9.1f}  {verdict}", flush=True)
+
+
 CASES = (
     "in memory",
     "parquet",
@@ -131,12 +197,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000_000)
     parser.add_argument("--folder", type=Path, default=Path("large-data"))
     parser.add_argument("--case", choices=CASES, help="run this one in this process")
+    parser.add_argument("--command", action="store_true", help="run the command alone")
     args = parser.parse_args()
     if args.case:
         print(json.dumps(case(args.case, args.folder, args.rows)))
         return
     if not (args.folder / "rows.npy").exists():
         make(args.folder, args.rows)
+    if args.command:
+        judge_expected_ends(args.folder)
+        return
     size = (args.folder / "rows.npy").stat().st_size / 1e9
     print(f"{args.rows:,} x {FEATURES} float32 ({size:.2f} GB), {COMPONENTS} full components, {os.cpu_count()} cores")
     print(f"{'':32}{'M rows/s':>10}{'share':>8}{'with first pass':>17}{'peak MB':>9}{'growth MB':>11}{'seconds':>9}")
@@ -154,6 +224,7 @@ def main() -> None:
             f"{found['peak']:>9.0f}{found['growth']:>11.0f}{found['seconds']:>9.1f}",
             flush=True,
         )
+    judge_expected_ends(args.folder)
 
 
 if __name__ == "__main__":

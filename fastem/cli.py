@@ -36,8 +36,6 @@ MODEL_ENDINGS = (".json", ".npz")
 _OPTIONS_OF_ARGUMENTS = {"resume=True": "--resume", "cache=None": "--cache none"}
 
 _CHUNK_ROWS = 2**17
-# Share of the memory up to which rows are kept there.
-_MEMORY_SHARE = 0.25
 _PLOTTED_ROWS = 20_000
 
 
@@ -215,7 +213,6 @@ def _names(text: str) -> list[str]:
 
 
 def _fit(args: Any) -> None:
-    from fastem.data.arrays import as_rows
     from fastem.data.sources import open_source
     from fastem.data.writing import check_target, whole_file
 
@@ -234,25 +231,15 @@ def _fit(args: Any) -> None:
     )
     if table.left_out and not args.quiet:
         _note(f"left out, as not numbers: {', '.join(table.left_out)}")
-    streamed = args.stream or args.checkpoint is not None or args.weights is not None or _is_large(table)
     with _warnings_as_notes(args.quiet):
-        if streamed:
-            found = _search_streamed(args, table)
-        else:
-            X = as_rows(table.whole())
-            found = _search(args, X)
+        found = _search(args, table)
         if table.n_dropped and not args.quiet:
             rows = "row with a missing value was" if table.n_dropped == 1 else "rows with missing values were"
             _note(f"{table.n_dropped} {rows} left out")
         model: Any = found.best.model
-        if table.named:
-            import numpy as np
-
-            # As a fit to a data frame leaves them.
-            model.feature_names_in_ = np.array(table.names, dtype=object)
         with ExitStack() as files:
             if args.plot is not None:
-                _plot(found, _sample_of(table) if streamed else X, files.enter_context(whole_file(args.plot)))
+                _plot(found, _sample_of(table, args.quiet), files.enter_context(whole_file(args.plot)))
             if args.out is not None:
                 model.save(args.out)
     _print_result(found)
@@ -268,18 +255,22 @@ def _picture_endings() -> list[str]:
     return [f".{kind}" for kind in Figure().canvas.get_supported_filetypes()]
 
 
-def _search(args: Any, X: np.ndarray) -> SearchTable:
+def _search(args: Any, table: Source) -> SearchTable:
     from fastem.selection import search
+    from fastem.selection.streamed import search_streamed
 
-    return search(
-        X,
-        args.components,
-        args.covariance,
-        args.criterion,
-        n_folds=args.folds,
-        verbose=not args.quiet,
-        **_model_settings(args),
-    )
+    models = args.components, args.covariance, args.criterion
+    settings = _model_settings(args)
+    if args.checkpoint is None and not args.stream:
+        return search(table, *models, n_folds=args.folds, verbose=not args.quiet, **settings)
+    n_models = len(args.components) * len(args.covariance)
+    if args.checkpoint is not None and n_models > 1:
+        raise ValueError(
+            f"a checkpoint is of one model, but {n_models} were asked for; give one of each, as in --components 8 "
+            "--covariance full"
+        )
+    kept = {} if args.checkpoint is None else {"checkpoint": args.checkpoint, "resume": args.resume}
+    return search_streamed(table, *models, fit_options=kept, shown=not args.quiet, **settings)
 
 
 def _model_settings(args: Any) -> dict[str, Any]:
@@ -297,50 +288,18 @@ def _model_settings(args: Any) -> dict[str, Any]:
     }
 
 
-def _is_large(table: Source) -> bool:
-    """Whether the rows would take so much memory that a fit had better read them again in every pass."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        memory = 2**33
-    return table.size > memory * _MEMORY_SHARE
-
-
-def _search_streamed(args: Any, table: Source) -> SearchTable:
-    from fastem.progress import StreamProgress
-    from fastem.selection.streamed import search_streamed
-
-    models = len(args.components) * len(args.covariance)
-    if args.checkpoint is not None and models > 1:
-        raise ValueError(
-            f"a checkpoint is of one model, but {models} were asked for; give one of each, as in --components 8 "
-            "--covariance full"
-        )
-
-    def following(n_components: int, covariance: str) -> StreamProgress:
-        title = f"{covariance}, {n_components} component{'s' * (n_components > 1)}"
-        return StreamProgress(title, args.max_iter, args.tol, shown=not args.quiet)
-
-    return search_streamed(
-        table,
-        args.components,
-        args.covariance,
-        args.criterion,
-        following,
-        {} if args.checkpoint is None else {"checkpoint": args.checkpoint, "resume": args.resume},
-        **_model_settings(args),
-    )
-
-
-def _sample_of(table: Source) -> np.ndarray:
+def _sample_of(table: Source, quiet: bool) -> np.ndarray:
     """Some rows, for a picture."""
     import numpy as np
 
+    from fastem.data.sources import told
+    from fastem.progress import PassProgress
     from fastem.sampling import Reservoir
 
     reservoir = Reservoir(_PLOTTED_ROWS, np.random.RandomState(0))
-    for block in table.blocks():
-        reservoir.offer(block.X)
+    with PassProgress("rows for the picture", not quiet) as progress:
+        for block in told(table.blocks(), table.n_samples, progress.on_block):
+            reservoir.offer(block.X)
     return reservoir.rows
 
 
@@ -388,6 +347,7 @@ def _print_result(found: SearchTable) -> None:
 def _predict(args: Any) -> None:
     from fastem.data.writing import check_table
     from fastem.persistence import load_mixture
+    from fastem.progress import PassProgress
     from fastem.streaming import StreamedCollection, write_posteriors
 
     check_table(args.out)
@@ -395,7 +355,10 @@ def _predict(args: Any) -> None:
     names = details.get("feature_names")
     files = args.file[0] if len(args.file) == 1 else args.file
     rows = StreamedCollection(files).of_features(names)
-    write_posteriors(args.out, mixture, rows.source, proba=args.proba)
+    # Labels on a terminal show how far they are.
+    shown = sys.stderr.isatty() and not (args.out == "-" and sys.stdout.isatty())
+    with PassProgress("predicting", shown) as progress:
+        write_posteriors(args.out, mixture, rows.source, proba=args.proba, on_block=progress.on_block)
 
 
 def _sample(args: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastem.acceleration import Acceleration, check_acceleration
 from fastem.data.arrays import as_rows, as_weights
-from fastem.data.kinds import is_streamed
+from fastem.data.kinds import is_distributed, is_streamed
 from fastem.degeneracy import Diagnosis, told
 from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import choose_engine, pass_work
@@ -25,7 +25,14 @@ from fastem.runs import Loop, Runs
 from fastem.sampling import borrowed_random_state
 
 if TYPE_CHECKING:
-    from fastem.streaming import Checkpoint, OnBlock
+    from fastem.streaming import Checkpoint
+
+# Who fits what is distributed, by the package of its type.
+_ELSEWHERE = {
+    "dask": "fastem.GaussianMixture(...).fit(X) leaves them where they are, and so does "
+    "fastem.fit(fastem.distributed.dask.DaskRows(X), ...)",
+    "pyspark": "fastem.distributed.spark.fit(X, columns, ...) leaves them where they are",
+}
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,8 @@ def fit(
         Threads of a pass; None for as many as this process may use. The result does not depend on it.
     callbacks : callable or sequence of callable
         Each is called with an :class:`~fastem.em.Iteration`; a true return value stops the fit. A method ``on_block``
-        of a callback is told, after each block of a source, how many rows of the pass are done, and of how many.
+        of a callback is told, after each block of a source, how many rows of the pass are done, and of how many. A
+        method ``on_phase`` is told what begins: "rows", which are checked and measured, "starts" or "iterations".
         Without one, the iterations of a fit to few rows are one call, which may round in another order.
     on_interrupt : {"raise", "keep"}
         Whether Ctrl-C raises, or ends the fit with the best parameters so far.
@@ -148,6 +156,7 @@ def fit(
     ------
     ValueError
         If data, weights or an option are not as described; the message says what was given and what is required.
+        Collections of Dask and of Spark are not gathered: the message says who fits them.
     DegenerateComponentError
         If ``strict`` and a component is degenerate in the best of all starts.
 
@@ -167,10 +176,34 @@ def fit(
     elif checkpoint is not None or is_streamed(X):
         from fastem.streaming import open_rows
 
-        rows = open_rows(X, sample_weight, family, n_components, random_state, checkpoint, _told_of_blocks(callbacks))
-        random_state = rows.seed
+        on_block = _telling(callbacks, "on_block")
+        with open_rows(X, sample_weight, family, n_components, random_state, checkpoint, on_block) as opened:
+            return fit(
+                opened,
+                family,
+                n_components,
+                start=start,
+                amend=amend,
+                tol=tol,
+                max_iter=max_iter,
+                n_init=n_init,
+                random_state=opened.seed,
+                engine=engine,
+                n_threads=n_threads,
+                callbacks=callbacks,
+                on_interrupt=on_interrupt,
+                previous=previous,
+                accelerate=accelerate,
+                stopping=stopping,
+                split_merge=split_merge,
+                strict=strict,
+                standardize=standardize,
+            )
     else:
+        _check_in_memory(X)
         rows = _array_rows(X, sample_weight)
+    begin = _telling(callbacks, "on_phase")
+    begin("rows")
     rows.check(family)
     if rows.n_samples < n_components:
         raise ValueError(
@@ -190,6 +223,7 @@ def fit(
         previous += scaling.log_volume
         if not isinstance(start, str):
             start = [scaling.from_data(params) for params in ([start] if isinstance(start, Params) else start)]
+    begin("starts")
     family = rows.scaled(family, n_components, runner)
     loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
     runs = Runs(family, n_components, runner, loop)
@@ -200,10 +234,12 @@ def fit(
         assert sample is not None
         return runs.heat(sample, these, iterations)
 
+    def run_finals(these: Mapping[int, Any]) -> dict[int, Outcome]:
+        begin("iterations")
+        return runs.finals(rows, these)
+
     every = {i: each.params for i, each in enumerate(starts)}
-    outcomes, finals = race(
-        every, heats if max_iter > 0 else (), run_heat, lambda these: runs.finals(rows, these), runs.worth
-    )
+    outcomes, finals = race(every, heats if max_iter > 0 else (), run_heat, run_finals, runs.worth)
     winner, best = best_run(finals, runs.worth)
     if split_merge > 0 and max_iter > 0:
         assert sample is not None
@@ -220,15 +256,23 @@ def fit(
     return FitResult(family, best.params, best, reached, runner.engine.name, methods, diagnostics)
 
 
-def _told_of_blocks(callbacks: Sequence[Any]) -> OnBlock | None:
-    """Tells the callbacks that have a method ``on_block``."""
-    told = [callback.on_block for callback in callbacks if hasattr(callback, "on_block")]
+def _telling(callbacks: Sequence[Any], method: str) -> Callable[..., None]:
+    """Calls the method of those callbacks that have it."""
+    told = [getattr(callback, method) for callback in callbacks if hasattr(callback, method)]
 
-    def tell(n_rows: int, n_samples: int | None) -> None:
-        for on_block in told:
-            on_block(n_rows, n_samples)
+    def tell(*what: Any) -> None:
+        for each in told:
+            each(*what)
 
-    return tell if told else None
+    return tell
+
+
+def _check_in_memory(X: Any) -> None:
+    if is_distributed(X):
+        package = type(X).__module__.partition(".")[0]
+        raise ValueError(
+            f"the rows of a {type(X).__module__}.{type(X).__name__} would all be gathered here; {_ELSEWHERE[package]}"
+        )
 
 
 def _array_rows(X: Any, sample_weight: Any) -> ArrayRows:

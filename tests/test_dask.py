@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from estimator_table import MAKERS, METHODS, assert_same_parameters, count_table
 
-from fastem import GaussianMixture, PoissonMixture
+from fastem import GaussianMixture, PoissonMixture, fit, search
 from fastem.passes import ArrayRows
 
 dask = pytest.importorskip("dask")
@@ -73,6 +73,24 @@ def partitions(X, sizes=(100, 3, 0, 97, 160)):
     parts = [dask.delayed(X[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
     unknown = [da.from_delayed(part, (np.nan, X.shape[1]), X.dtype) for part in parts]
     return da.concatenate(unknown, allow_unknown_chunksizes=True)
+
+
+def test_the_plain_function_gathers_no_collection(table):
+    X = da.from_array(table, chunks=(97, -1))
+    for collection in (X, dd.from_dask_array(X)):
+        with pytest.raises(ValueError, match=r"would all be gathered here; fastem.GaussianMixture\(...\).fit\(X\)"):
+            fit(collection, "gaussian", 2)
+
+
+def test_a_search_over_a_collection(table):
+    X = da.from_array(table.astype(float), chunks=(97, -1))
+    options = {"n_components": [2, 3], "covariance_types": ["diag", "full"], "random_state": 0}
+    found = search(X, **options)
+    for record in found:
+        assert record.bic == pytest.approx(record.model.bic(table), rel=1e-10)
+        assert record.icl == pytest.approx(record.model.icl(table), rel=1e-10)
+    with pytest.raises(ValueError, match="which needs the rows in memory"):
+        search(X, criterion="cv", **options)
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 import fastem
 from fastem import GaussianMixture, PoissonMixture, open_source
 from fastem.em import Iteration
-from fastem.progress import StreamProgress
+from fastem.progress import FitProgress
 
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402
@@ -244,17 +245,147 @@ def test_the_command_drops_and_counts(run, tmp_path):
 def test_progress_says_the_pass_the_speed_and_the_end(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    progress = StreamProgress("full, 2 components", max_iter=5, tol=0.0)
+    progress = FitProgress("full, 2 components", max_iter=5, tol=0.0, criteria_passes=1.5)
+    progress.on_phase("rows")
     clock[0] = 2.0
     progress.on_block(1_000_000, 4_000_000)
     assert progress.line() == "full, 2 components, first pass, 25%, 0.5M rows/s"
     clock[0] = 8.0
     progress.on_block(4_000_000, 4_000_000)
+    progress.on_phase("starts")
+    clock[0] = 9.0
+    assert progress.line() == "full, 2 components, finding a start"
+    assert progress.expected_end is None
+    progress.on_phase("iterations")
+    clock[0] = 11.0
     progress.on_block(1_000_000, 4_000_000)
-    assert progress.line() == "full, 2 components, iteration 1, 25%"
-    clock[0] = 16.0
-    progress.on_block(4_000_000, 4_000_000)
-    progress(Iteration(0, 1, None, np.ones(2), -1.0, np.inf, 8.0))
-    clock[0] = 18.0
+    assert progress.line() == "full, 2 components, iteration 1, 25%, 0.5M rows/s"
+    # The first iteration is slow, as where it is compiled, and does not count once there is another.
+    for clock[0], iteration in ((21.0, 1), (29.0, 2)):
+        progress(Iteration(0, iteration, None, np.ones(2), -1.0, np.inf, 8.0))
+    clock[0] = 31.0
     progress.on_block(1_000_000, 4_000_000)
-    assert progress.line() == "full, 2 components, iteration 2, 25%, 0.5M rows/s, 30s left"
+    assert progress.line() == "full, 2 components, iteration 3, 25%, 34s left, 0.5M rows/s"
+    assert progress.expected_end == 31 + 8 * (2.75 + 1.5)
+    for clock[0], iteration in ((37.0, 3), (45.0, 4), (53.0, 5)):
+        progress(Iteration(0, iteration, None, np.ones(2), -1.0, np.inf, 8.0))
+    assert progress.expected_end == 53 + 8 * 1.5
+    progress.on_phase("criteria")
+    clock[0] = 59.0
+    progress.on_block(2_000_000, 4_000_000)
+    assert progress.line() == "full, 2 components, criteria, 50%, 6.0s left, 0.333M rows/s"
+
+
+def test_the_expected_end_counts_the_runs_to_come(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    progress = FitProgress("full, 2 components", max_iter=4, tol=0.0, criteria_passes=0.0)
+    progress.expect_runs(3)
+    progress.on_phase("iterations")
+    for _ in range(2):
+        (watch,) = progress.following(2, "full")
+        for iteration in range(1, 5):
+            clock[0] += 1.0
+            watch(Iteration(0, iteration, None, np.ones(2), -1.0, 1e-3, 1.0))
+            assert progress.expected_end == 12.0
+    assert progress.line() == "full, 2 components, run 3/3, iteration 1, 4.0s left"
+
+
+def test_passes_of_a_checkpoint_say_nothing_of_the_time(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    progress = FitProgress("full, 2 components", max_iter=6, tol=0.0, criteria_passes=0.0)
+    progress.on_phase("iterations")
+    for iteration in (1, 2, 3):
+        progress(Iteration(0, iteration, None, np.ones(2), -1.0, 1e-3, 1.0))
+    clock[0] = 4.0
+    progress.on_block(10, 10)
+    progress(Iteration(0, 4, None, np.ones(2), -1.0, 1e-3, 1.0))
+    assert progress.expected_end == 12.0
+
+
+def test_a_search_shows_all_of_one_fit(folder, monkeypatch):
+    from fastem.progress import TimedBar
+
+    lines = []
+    monkeypatch.setattr(TimedBar, "_expect", lambda self, left: lines.append(self.line()))
+    fastem.search(open_source(f"{folder}/*.parquet", columns=["a", "b"]), 3, "full", tol=0.0, max_iter=20, verbose=1)
+    assert [line for line in lines if line.startswith("reading, 100%")]
+    shown = [re.sub(r"iteration .*|run \d/\d, ", "", line).rstrip(", ") for line in lines if line.startswith("full")]
+    phases = list(dict.fromkeys(shown))
+    assert phases == [f"full, 3 components{phase}" for phase in (", finding a start", "", ", criteria")]
+
+
+# Searches.
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Whatever is read counts as large."""
+    monkeypatch.setattr("fastem.selection.searching.is_large", lambda source: True)
+
+
+def test_a_search_reads_what_fits_into_memory(folder):
+    source = open_source(f"{folder}/*.parquet", columns=["b", "a"], weight_column="w")
+    table_of_files = fastem.search(source, [2, 3], ["full", "diag"], random_state=0)
+    frame = table(folder)
+    expected = fastem.search(
+        frame[["b", "a"]], [2, 3], ["full", "diag"], sample_weight=frame["w"].to_numpy(), random_state=0
+    )
+    assert [r.bic for r in table_of_files] == pytest.approx([r.bic for r in expected], rel=1e-9)
+    assert np.isfinite([r.nec for r in table_of_files]).all()
+    assert table_of_files.best.model.feature_names_in_.tolist() == ["b", "a"]
+
+
+@pytest.mark.parametrize("criterion", ["bic", "aic", "icl"])
+def test_a_search_over_a_source(folder, small_memory, criterion):
+    source = open_source(f"{folder}/*.parquet", columns=["b", "a"], weight_column="w")
+    found = fastem.search(source, [2, 3], ["full", "diag"], criterion, random_state=0, callbacks=lambda it: None)
+    assert [(r.n_components, r.covariance_type) for r in found] == [(2, "full"), (2, "diag"), (3, "full"), (3, "diag")]
+    for record in found:
+        assert record.value == pytest.approx(getattr(record.model, criterion)(source), rel=1e-12)
+    assert found.best.n_components == 3
+    assert found.best.model.feature_names_in_.tolist() == ["b", "a"]
+
+
+def test_the_search_of_an_estimator_over_files(folder, small_memory):
+    search = fastem.GaussianMixtureSearch((2, 3), "diag", random_state=0)
+    columns = {"columns": ["a", "b"]}
+    labels = search.fit_predict(open_source(folder, **columns))
+    assert (search.n_components_, search.n_features_in_) == (3, 2)
+    assert search.feature_names_in_.tolist() == ["a", "b"]
+    assert np.array_equal(labels, np.concatenate(list(search.best_estimator_.predict(open_source(folder, **columns)))))
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    assert not hasattr(search.fit(X), "feature_names_in_")
+
+
+def test_blocks_that_nobody_has_counted_are_not_gathered(X):
+    def blocks():
+        yield from np.array_split(X, 5)
+
+    found = fastem.search(blocks, 3, "full", random_state=0)
+    assert np.isnan(found.best.nec)
+    assert found.best.bic == pytest.approx(found.best.model.bic(X), rel=1e-9)
+
+
+def test_what_a_search_over_a_source_cannot_do(folder, X, small_memory):
+    for criterion in ("nec", "cv"):
+        with pytest.raises(ValueError, match=f"bic, aic, icl, but got '{criterion}', which needs the rows in memory"):
+            fastem.search(folder, 2, "full", criterion)
+    with pytest.raises(ValueError, match="files and blocks bring their weights"):
+        fastem.search(folder, 2, "full", sample_weight=np.ones(N))
+    with pytest.raises(ValueError, match="'tol' parameter"):
+        fastem.search(folder, 2, "full", tol=-1)
+
+
+def test_ctrl_c_keeps_the_models_of_a_search(folder, small_memory):
+    def interrupt(iteration):
+        if len(iteration.weights) == 3:
+            raise KeyboardInterrupt
+
+    options = {"covariance_types": "diag", "random_state": 0, "callbacks": interrupt}
+    source = open_source(folder, columns=["a", "b"])
+    found = fastem.search(source, [2, 3], on_interrupt="keep", **options)
+    assert (found.interrupted, [r.n_components for r in found]) == (True, [2])
+    with pytest.raises(KeyboardInterrupt):
+        fastem.search(source, [2, 3], **options)

@@ -364,6 +364,69 @@ def test_a_full_disk_leaves_the_checkpoint(tmp_path, rng, monkeypatch):
     assert_same(found, fit(source, "gaussian", 3, **options))
 
 
+def test_a_checkpoint_has_one_fit_at_a_time(tmp_path, rng):
+    X, path = groups(rng), tmp_path / "run.ckpt"
+    options = {"random_state": 0, "max_iter": 6, "tol": 0.0}
+    refused = []
+
+    def second(iteration):
+        with pytest.raises(ValueError, match=r"is using the checkpoint .*run.ckpt; wait for its end") as error:
+            fit(X, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options)
+        refused.append(error)
+
+    found = fit(X, "gaussian", 3, checkpoint=Checkpoint(path), callbacks=second, **options)
+    assert len(refused) == 6
+    # As of one that went on, whose file is another.
+    again = fit(X, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), callbacks=second, **options)
+    assert len(refused) == 12
+    assert_same(again, found)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.ckpt"]
+
+
+def test_an_error_lets_go_of_the_checkpoint(tmp_path, rng):
+    X, path = groups(rng), tmp_path / "run.ckpt"
+    options = {"random_state": 0, "max_iter": 6, "tol": 0.0}
+    errors = []  # which hold on to all that was there when they were raised
+
+    def stop(iteration):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as error:
+        fit(X, "gaussian", 3, checkpoint=Checkpoint(path), callbacks=stop, **options)
+    errors.append(error)
+    for resume, components in ((False, 3), (True, 4)):
+        with pytest.raises(ValueError, match="checkpoint") as other:
+            fit(X, "gaussian", components, checkpoint=Checkpoint(path, resume=resume), **options)
+        errors.append(other)
+    assert fit(X, "gaussian", 3, checkpoint=Checkpoint(path, resume=True), **options).run.n_iter == 6
+
+
+WAITING = """
+import sys, time
+import numpy as np
+import fastem
+X = np.random.default_rng(0).normal(size=(3000, 2))
+def wait(iteration):
+    print("fitting", flush=True)
+    time.sleep(60)
+fastem.fit(X, "gaussian", 2, random_state=0, checkpoint=fastem.Checkpoint(sys.argv[1], resume=True), callbacks=wait)
+"""
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path):
+    path = tmp_path / "run.ckpt"
+    X = np.random.default_rng(0).normal(size=(3000, 2))
+    options = {"random_state": 0, "checkpoint": Checkpoint(path, resume=True)}
+    with subprocess.Popen([sys.executable, "-c", WAITING, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"fitting\n"
+        try:
+            with pytest.raises(ValueError, match="of this process or of another, is using the checkpoint"):
+                fit(X, "gaussian", 2, **options)
+        finally:
+            process.kill()
+    assert fit(X, "gaussian", 2, **options).run.converged
+
+
 KILLED = """
 import sys
 import fastem

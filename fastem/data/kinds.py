@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+#: Packages whose collections are partitions of rows.
+DISTRIBUTED = ("dask", "pyspark")
 # Maps of more are not kept in memory.
 _MAPPED_BYTES = 2**28
 
@@ -43,6 +45,11 @@ def is_streamed(data: Any) -> bool:
         and not hasattr(data, "__len__")
         and (callable(data) or isinstance(data, Iterable))
     )
+
+
+def is_distributed(data: Any) -> bool:
+    """Whether data are partitions that stay where they are, on other machines maybe."""
+    return type(data).__module__.partition(".")[0] in DISTRIBUTED
 
 
 def is_path(data: Any) -> bool:

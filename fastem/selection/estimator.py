@@ -8,7 +8,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastem.data.kinds import is_streamed
 from fastem.estimators import GaussianMixture
+from fastem.estimators.dispatch import as_collection
 from fastem.selection.searching import DEFAULT_NUMBERS, search
 
 
@@ -97,7 +99,8 @@ class GaussianMixtureSearch(DensityMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or what :func:`fastem.open_source` takes or returns
+            As for :func:`fastem.search`; also a Dask array or data frame.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             Weight 2 is the row twice.
@@ -111,17 +114,30 @@ class GaussianMixtureSearch(DensityMixin, BaseEstimator):
         ValueError
             If data or a parameter are not as described, or no model can be fitted.
         """
-        validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        is_in_memory = as_collection(X) is None
+        if is_in_memory:
+            validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         table = search(X, sample_weight=sample_weight, **self.get_params(deep=False))
         self.table_ = table
         self.best_estimator_: Any = table.best.model
         self.n_components_ = table.best.n_components
         self.covariance_type_ = table.best.covariance_type
+        if not is_in_memory:
+            self._note_features(self.best_estimator_)
         return self
+
+    def _note_features(self, model: Any) -> None:
+        """The same as a model that was fitted to them."""
+        self.n_features_in_ = model.n_features_in_
+        if hasattr(model, "feature_names_in_"):
+            self.feature_names_in_ = model.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
         """Search, and return the likeliest component of each row under the best model."""
-        return self.fit(X, sample_weight=sample_weight).predict(X)
+        labels = self.fit(X, sample_weight=sample_weight).predict(X)
+        return np.concatenate(list(labels)) if is_streamed(X) else labels
 
     @property
     def _best(self) -> GaussianMixture:

@@ -108,7 +108,8 @@ class Judge:
 def log_likelihoods_of_one(fits: Fits, models: Models) -> dict[str, float]:
     """What NEC compares with: the log-likelihood of one component, by covariance type; NaN where it has none."""
     found: dict[str, float] = {}
-    one = replace(fits, callbacks=())
+    # The first M-step of one component has every row, wherever it starts.
+    one = replace(fits, callbacks=(), max_iter=1)
     for family in {model.family for model in models.values()}:
         kind = family.covariance_type
         best = models[1, kind].best if (1, kind) in models else None

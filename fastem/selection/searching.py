@@ -14,17 +14,20 @@ from sklearn.utils.validation import validate_data
 
 from fastem.acceleration import Acceleration
 from fastem.data.arrays import as_rows, as_weights
+from fastem.data.kinds import is_source, is_streamed
 from fastem.em import Callback, OnInterrupt, Stopping
 from fastem.engines import choose_engine, pass_work
 from fastem.estimators import GaussianMixture
+from fastem.estimators.dispatch import as_collection
 from fastem.families.covariance_structures import SKLEARN_NAMES, STRUCTURES
 from fastem.passes import ArrayRows, Runner
-from fastem.progress import GridProgress
+from fastem.progress import FitProgress, GridProgress, PassProgress, title_of
 from fastem.selection.cross_validation import make_folds
 from fastem.selection.fits import Fits
 from fastem.selection.judging import Judge, log_likelihoods_of_one
 from fastem.selection.records import CRITERIA, SearchRecord, SearchTable
-from fastem.selection.sweeps import Model, Sweeps
+from fastem.selection.streamed import is_large, search_streamed
+from fastem.selection.sweeps import Model, Models, Sweeps
 from fastem.selection.workers import Workers
 
 #: Numbers of components that are tried where none are given.
@@ -34,6 +37,8 @@ _BY_STRUCTURE = {mclust: name for name, mclust in SKLEARN_NAMES.items()}
 ALL_TYPES = tuple(_BY_STRUCTURE.get(structure, structure) for structure in STRUCTURES)
 #: All that differ where there is one feature.
 TYPES_OF_ONE_FEATURE = ("tied", "full")
+# What the criteria take of one model, in passes of its fit: its densities, and those of one component.
+_CRITERIA_PASSES = 3.5
 
 
 def chosen_numbers(n_components: int | Iterable[int]) -> list[int]:
@@ -83,7 +88,10 @@ def search(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), or what :func:`fastem.open_source` takes or returns
+        Sources of up to a quarter of the memory are read into it. Of larger ones, of blocks that nobody has counted and
+        of Dask's collections every model is fitted by itself, from ``n_init`` starts, to rows that are read in every
+        pass: ``warm_starts`` and ``n_folds`` do not count, and the criterion is "bic", "aic" or "icl".
     n_components : int or iterable of int, default=1 to 9
     covariance_types : "all", a type or an iterable of types
     criterion : {"bic", "aic", "icl", "nec", "cv"}, default="bic"
@@ -143,8 +151,31 @@ def search(
         "accelerate": accelerate,
         "stopping": stopping,
     }
-    numbers = chosen_numbers(n_components)
-    templates, rows = _templates(X, numbers, covariance_types, options)
+    numbers, names = chosen_numbers(n_components), None
+    if is_streamed(X):
+        from fastem.data.sources import open_source
+
+        X = open_source(X)
+        if sample_weight is not None:
+            raise ValueError("sample_weight goes with an array; files and blocks bring their weights, see open_source")
+    collection = as_collection(X)
+    if collection is not None:
+        if not is_source(X) or is_large(X):
+            kinds = _checked_types(numbers, covariance_types, collection.shape[1], options)
+            return search_streamed(
+                X,
+                numbers,
+                kinds,
+                criterion,
+                sample_weight=sample_weight,
+                random_state=random_state,
+                shown=bool(verbose),
+                **options,
+            )
+        names = collection.names
+        with PassProgress("reading", shown=bool(verbose)) as reading:
+            X, sample_weight = X.gathered(reading.on_block)
+    templates, rows = _templates(X, names, numbers, covariance_types, options)
     rng = check_random_state(random_state)
     seeds = [int(seed) for seed in rng.randint(np.iinfo(np.int32).max, size=n_init)]
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
@@ -158,8 +189,10 @@ def search(
     fits = Fits.like(next(iter(templates.values())), rows, weight, workers, callbacks)
     models = {(k, kind): Model(k, family) for k in numbers for kind, family in families.items()}
     sweeps = 1 + (warm_starts and len(numbers) > 1) + (folds is not None)
-    with GridProgress(list(models), shown=bool(verbose), sweeps=sweeps) as progress:
+    with _progress(models, sweeps, options, shown=bool(verbose)) as progress:
+        progress.on_phase("starts")
         Sweeps(fits, models, workers, seeds, progress).run(warm_starts)
+        progress.on_phase("criteria")
         judge = Judge(fits, templates, criterion)
         ones = log_likelihoods_of_one(fits, models)
         records = [judge.record(model, ones[kind]) for (_, kind), model in models.items()]
@@ -168,25 +201,48 @@ def search(
     return SearchTable(tuple(records), criterion, workers.interrupted.is_set())
 
 
-def _templates(
-    X: Any, numbers: Sequence[int], covariance_types: str | Iterable[str], options: dict[str, Any]
-) -> tuple[dict[str, GaussianMixture], np.ndarray]:
-    """An estimator of each covariance type, which knows the names of features; and the rows. Checks all of them."""
-    shape = getattr(X, "shape", None) or np.asarray(X).shape
-    kinds = chosen_types(covariance_types, n_features=shape[1] if len(shape) == 2 else 1)
+def _progress(models: Models, sweeps: int, options: dict[str, Any], shown: bool) -> FitProgress | GridProgress:
+    """That of one fit tells its end; of many the number that is done."""
+    if len(models) * sweeps > 1:
+        return GridProgress(list(models), shown, sweeps)
+    title = title_of(*next(iter(models)))
+    return FitProgress(title, options["max_iter"], options["tol"], shown, criteria_passes=_CRITERIA_PASSES)
+
+
+def _checked_types(
+    numbers: Sequence[int], covariance_types: str | Iterable[str], n_features: int, options: dict[str, Any]
+) -> list[str]:
+    """The covariance types, if they, the numbers of components and the options are as described."""
+    kinds = chosen_types(covariance_types, n_features)
     if not numbers or not kinds:
         raise ValueError(f"a search needs numbers of components and covariance types, but got {numbers} and {kinds}")
     for k in numbers:
         GaussianMixture(k, **options)._validate_params()
+    for kind in kinds:
+        GaussianMixture(covariance_type=kind, **options)._validate_params()
+    return kinds
+
+
+def _templates(
+    X: Any,
+    names: Sequence[str] | None,
+    numbers: Sequence[int],
+    covariance_types: str | Iterable[str],
+    options: dict[str, Any],
+) -> tuple[dict[str, GaussianMixture], np.ndarray]:
+    """An estimator of each covariance type, which knows the names of features; and the rows. Checks all of them."""
+    shape = getattr(X, "shape", None) or np.asarray(X).shape
+    kinds = _checked_types(numbers, covariance_types, shape[1] if len(shape) == 2 else 1, options)
     named = GaussianMixture()
     templates = {}
     for kind in kinds:
-        GaussianMixture(covariance_type=kind, **options)._validate_params()
         # A model of the table has one start, and nothing to do with the search any more.
         kept = {name: value for name, value in options.items() if name not in ("n_init", "callbacks", "on_interrupt")}
         templates[kind] = GaussianMixture(covariance_type=kind, **kept)
     # Names of features are the estimator's business.
     rows = validate_data(named, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=False)
+    if names is not None:
+        named.feature_names_in_ = np.array(names, dtype=object)
     for template in templates.values():
         template.n_features_in_ = named.n_features_in_
         if hasattr(named, "feature_names_in_"):
@@ -200,7 +256,7 @@ def _cross_validated(
     models: Sequence[Model],
     records: Sequence[SearchRecord],
     folds: Sequence[np.ndarray],
-    progress: GridProgress,
+    progress: FitProgress | GridProgress,
 ) -> list[SearchRecord]:
     """The records with their cross-validated criterion, for all that can be fitted before an interruption."""
 

@@ -15,7 +15,7 @@ from fastem.families import Gaussian, GaussianParams
 from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult
 from fastem.mixture import Mixture
-from fastem.progress import GridProgress
+from fastem.progress import FitProgress, GridProgress
 from fastem.selection.fits import Fits
 from fastem.selection.neighbours import Components, merges, room_for_splits, splits
 from fastem.selection.partitions import Partitions
@@ -84,11 +84,11 @@ class Sweeps:
     workers : Workers
     seeds : sequence of int
         A start by ``init_params`` for each, and as many runs in full.
-    progress : GridProgress
+    progress : FitProgress or GridProgress
     """
 
     def __init__(
-        self, fits: Fits, models: Models, workers: Workers, seeds: Sequence[int], progress: GridProgress
+        self, fits: Fits, models: Models, workers: Workers, seeds: Sequence[int], progress: FitProgress | GridProgress
     ) -> None:
         self.fits = fits
         self.models = models
@@ -143,6 +143,9 @@ class Sweeps:
             began = time.perf_counter()
             return self._outcome(*job), time.perf_counter() - began
 
+        if jobs:
+            self.progress.expect_runs(len(jobs))
+            self.progress.on_phase("iterations")
         # Runs are added here, in order, whichever thread ended first.
         for (model, _), done in zip(jobs, self.workers.map(run, jobs), strict=True):
             if done is None:

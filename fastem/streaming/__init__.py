@@ -3,12 +3,11 @@
 from fastem.streaming.checkpoints import Checkpoint, Journal
 from fastem.streaming.collection import StreamedCollection
 from fastem.streaming.posteriors import posteriors, write_posteriors
-from fastem.streaming.rows import OnBlock, SourceRows, open_rows
+from fastem.streaming.rows import SourceRows, open_rows
 
 __all__ = [
     "Checkpoint",
     "Journal",
-    "OnBlock",
     "SourceRows",
     "StreamedCollection",
     "open_rows",

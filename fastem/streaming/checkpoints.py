@@ -5,7 +5,8 @@ and what the first pass found out. A fit that goes on makes the same steps again
 and comes to the same bits, whatever the method of its steps.
 
 The file is a journal: records are added at its end, each with its length and checksum, and one that was not written
-to its end is cut off. There is no pickle in it.
+to its end is cut off. There is no pickle in it. It is locked as long as a fit uses it; the lock is the system's, and
+ends with the process however that ends.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import io
 import json
 import os
 import struct
+import sys
 import time
 import weakref
 import zlib
@@ -62,10 +64,10 @@ class Journal:
     Raises
     ------
     ValueError
-        If there is a file already and ``resume`` is not said, the file is something else, or ``every`` is no time.
+        If there is a file already and ``resume`` is not said, another fit has it open, the file is something else, or
+        ``every`` is no time.
     """
 
-    _file: IO[bytes] | None = None
     _end = 0
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -80,45 +82,60 @@ class Journal:
         self._index: dict[str, tuple[int, int]] = {}
         if self.path.is_dir():
             raise ValueError(f"cannot write the checkpoint {self.path}: it is a folder; give the path of a file")
-        exists = self.path.exists() and self.path.stat().st_size > 0
-        if exists and not checkpoint.resume:
-            raise ValueError(
-                f"there is a checkpoint {self.path} already; resume=True goes on from it, or remove it first"
-            )
         if not self.path.parent.is_dir():
             raise ValueError(f"cannot write the checkpoint {self.path}: there is no folder {self.path.parent}")
-        if exists:
-            self._open()
+        self._use(_opened_alone(self.path))
+        try:
+            self._read(checkpoint.resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let others use the file."""
+        self._file.close()
 
     # The file.
 
-    def _open(self) -> None:
-        """Read what is there, and leave out what later records replace or what was not written to its end."""
-        with self.path.open("rb") as file:
-            magic = file.read(len(_MAGIC))
-            if magic != _MAGIC:
-                raise ValueError(
-                    f"{self.path} is not a checkpoint of fastem, or of another version; remove it to begin anew"
-                )
-            places = {name: place for name, *place in _records(file)}
-            with whole_file(self.path) as temporary, temporary.open("wb") as new:
-                new.write(_MAGIC)
-                finished = {name.partition(" ")[2] for name in places if name.startswith("stats ")}
-                for name, (start, length) in places.items():
-                    kind, _, key = name.partition(" ")
-                    if kind == "partial" and key in finished:
-                        continue
-                    file.seek(start)
-                    data = file.read(length)
-                    self._index[name] = (new.tell() + _HEAD.size, length)
-                    new.write(_HEAD.pack(length, zlib.crc32(data)) + data)
-                self._end = new.tell()
-                new.flush()
-                os.fsync(new.fileno())
-        self._use(self.path.open("r+b", buffering=0))
+    def _read(self, resume: bool) -> None:
+        """Find what is there, if it is what the fit goes on from."""
+        magic = self._file.read(len(_MAGIC))
+        if not magic:
+            return
+        if not resume:
+            raise ValueError(
+                f"there is a checkpoint {self.path} already; resume=True goes on from it, or remove it first"
+            )
+        if magic != _MAGIC:
+            raise ValueError(
+                f"{self.path} is not a checkpoint of fastem, or of another version; remove it to begin anew"
+            )
+        self._rewrite()
+
+    def _rewrite(self) -> None:
+        """Leave out what later records replace or what was not written to its end."""
+        with self._file as old, whole_file(self.path) as temporary, temporary.open("w+b") as new:
+            # Before it has its name: there is no moment in which another fit could have it.
+            _lock_file(new, self.path)
+            new.write(_MAGIC)
+            places = {name: place for name, *place in _records(old)}
+            finished = {name.partition(" ")[2] for name in places if name.startswith("stats ")}
+            for name, (start, length) in places.items():
+                kind, _, key = name.partition(" ")
+                if kind == "partial" and key in finished:
+                    continue
+                old.seek(start)
+                data = old.read(length)
+                self._index[name] = (new.tell() + _HEAD.size, length)
+                new.write(_HEAD.pack(length, zlib.crc32(data)) + data)
+            self._end = new.tell()
+            new.flush()
+            os.fsync(new.fileno())
+            # The lock goes with it.
+            self._use(os.fdopen(os.dup(new.fileno()), "r+b", buffering=0))
 
     def _use(self, file: IO[bytes]) -> None:
-        self._file = file
+        self._file: IO[bytes] = file
         weakref.finalize(self, file.close)
 
     def _add(self, name: str, **arrays: Any) -> None:
@@ -131,9 +148,6 @@ class Journal:
     def _append(self, name: str, data: bytes) -> None:
         record = _HEAD.pack(len(data), zlib.crc32(data)) + data
         try:
-            if self._file is None:
-                self._use(self.path.open("wb", buffering=0))
-            assert self._file is not None
             if self._end == 0:
                 record = _MAGIC + record
             self._file.seek(self._end)
@@ -142,8 +156,7 @@ class Journal:
                 left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            if self._file is not None:
-                self._file.truncate(self._end)
+            self._file.truncate(self._end)
             raise OSError(
                 error.errno,
                 f"the checkpoint cannot be written ({error.strerror}); what it had is intact, and resume=True goes on "
@@ -157,7 +170,6 @@ class Journal:
     def _get(self, name: str) -> dict[str, np.ndarray] | None:
         if name not in self._index:
             return None
-        assert self._file is not None
         start, length = self._index[name]
         # One at a time: NumPy parses headers by ast, which threads of CPython up to 3.12 cannot use side by side.
         with self._lock, self.path.open("rb") as file:
@@ -240,6 +252,44 @@ class Journal:
 
     def add_stats(self, key: str, total: Stats) -> None:
         self._add(f"stats {key}", **_as_arrays(total))
+
+
+def _opened_alone(path: Path) -> IO[bytes]:
+    """The file, which is made if there is none, locked."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b", buffering=0)
+        try:
+            _lock_file(file, path)
+            # Whoever had it before may have put another in its place meanwhile.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _lock_file(file: IO[bytes], path: Path) -> None:
+    """Lock a file, where the system and its disk can.
+
+    Raises
+    ------
+    ValueError
+        If another fit has locked it.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(
+            f"another fit, of this process or of another, is using the checkpoint {path}; wait for its end, or give "
+            "this one a file of its own"
+        ) from None
+    except OSError:  # a network's disk that knows no locks
+        pass
 
 
 def _records(file: IO[bytes]) -> Iterator[tuple[str, int, int]]:

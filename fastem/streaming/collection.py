@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastem.criteria import Totals
-from fastem.data.sources import Source, open_source
+from fastem.data.sources import OnBlock, Source, open_source, told
 from fastem.mixture import Mixture
 from fastem.streaming.posteriors import posteriors
 
@@ -55,9 +55,15 @@ class StreamedCollection:
         return (getattr(found, wanted) for found in posteriors(mixture, self.source, (wanted,), engine, n_threads))
 
     def totals(
-        self, mixture: Mixture, sample_weight: Any, engine: str, n_threads: int | None, entropy: bool = False
+        self,
+        mixture: Mixture,
+        sample_weight: Any,
+        engine: str,
+        n_threads: int | None,
+        entropy: bool = False,
+        on_block: OnBlock | None = None,
     ) -> Totals:
         total = Totals(0.0, 0.0, 0.0)
-        for block in self.rows(sample_weight).blocks():
+        for block in told(self.rows(sample_weight).blocks(), self.source.n_samples, on_block):
             total = total + mixture.totals(block.X, block.weight, entropy=entropy, engine=engine, n_threads=n_threads)
         return total

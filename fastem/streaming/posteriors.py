@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastem.data.sources import Source
+from fastem.data.sources import OnBlock, Source, told
 from fastem.data.writing import table_writer
 from fastem.engines import Posterior
 from fastem.mixture import Mixture
-from fastem.streaming.rows import OnBlock
 
 
 def posteriors(
@@ -24,12 +23,8 @@ def posteriors(
 ) -> Iterator[Posterior]:
     """What was asked of each block's rows, in memory of a block."""
     _check_features(mixture, source)
-    n_rows = 0
-    for block in source.blocks():
+    for block in told(source.blocks(), source.n_samples, on_block):
         yield mixture.posterior(block.X, *wanted, engine=engine, n_threads=n_threads)
-        n_rows += len(block)
-        if on_block is not None:
-            on_block(n_rows, source.n_samples)
 
 
 def write_posteriors(

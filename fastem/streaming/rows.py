@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from fastem.data.blocks import BEGIN
-from fastem.data.sources import Source, open_source
+from fastem.data.sources import OnBlock, Source, open_source
 from fastem.engines.base import total_weight
 from fastem.families import Family, Params
 from fastem.passes import ArrayRows, Rows, Runner, moments_about
@@ -18,9 +17,6 @@ from fastem.sampling import Reservoir, as_random_state
 from fastem.stats import Moments, Stats
 from fastem.streaming.checkpoints import Checkpoint, Journal
 from fastem.streaming.survey import Survey, VarianceSums
-
-#: Called after each block with the rows of the pass so far, and of all (None where it is not known yet).
-OnBlock = Callable[[int, "int | None"], object]
 
 
 class SourceRows(Rows):
@@ -63,6 +59,13 @@ class SourceRows(Rows):
         self._on_block = on_block
         self._survey: Survey | None = None
         self._moments: dict[Moments, Stats] = {}
+
+    def __enter__(self) -> SourceRows:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._journal is not None:
+            self._journal.close()
 
     @property
     def n_samples(self) -> int:  # type: ignore[override]
@@ -199,12 +202,12 @@ def open_rows(
     checkpoint: Checkpoint | None,
     on_block: OnBlock | None = None,
 ) -> SourceRows:
-    """The rows of a fit to what :func:`fastem.open_source` takes or returns.
+    """The rows of a fit to what :func:`fastem.open_source` takes or returns: a context, which holds the checkpoint.
 
     Raises
     ------
     ValueError
-        If the data can be read only once, or the checkpoint is of another fit.
+        If the data can be read only once, or the checkpoint is of another fit, or in use.
     """
     source = data if isinstance(data, Source) else open_source(data, sample_weight=sample_weight)
     if source is data and sample_weight is not None:
@@ -213,9 +216,14 @@ def open_rows(
     seed = int(random_state) if is_seed else as_random_state(random_state).randint(2**31 - 1)
     journal = None
     if checkpoint is not None:
-        journal = Journal(checkpoint)
         fit = {"family": family.name, **family.settings(), "n_components": n_components}
-        seed = journal.begin({**fit, **source.facts(), "random_state": seed if is_seed else None}, seed)
+        facts = {**fit, **source.facts(), "random_state": seed if is_seed else None}
+        journal = Journal(checkpoint)
+        try:
+            seed = journal.begin(facts, seed)
+        except BaseException:
+            journal.close()
+            raise
     n_parameters = family.n_parameters(n_components, source.n_features)
     most = max(plan.n_rows(n_parameters) for plan in (PANELS, RESTARTS))
     # Up to twice the rows of a race all are taken.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from fastem.data.arrays import all_finite
-from fastem.data.blocks import BEGIN, Block, Position
+from fastem.data.blocks import BEGIN, Block, Position, joined
 from fastem.data.sources.ahead import read_ahead
 from fastem.data.sources.cache import Cache, DiskCache, Keeping, MemoryCache, room_on_disk
 from fastem.data.sources.reading import MISSING, Piece, Reader
 from fastem.data.sources.rings import Ring, bytes_of
 
+#: Called after each block with the rows of the pass so far, and of all (None where it is not known yet).
+OnBlock = Callable[[int, "int | None"], object]
 Missing = Literal["raise", "drop"]
 CacheKind = Literal["auto", "memory", "disk"]
 
@@ -24,6 +26,16 @@ _BLOCK_BYTES = 2**24
 _BLOCK_ROWS = (2**10, 2**19)
 # Rows by which data in memory are known again.
 _DIGESTED_ROWS = 1000
+
+
+def told(blocks: Iterable[Block], n_samples: int | None, on_block: OnBlock | None) -> Iterator[Block]:
+    """The blocks; ``on_block`` is told of each that was worked on."""
+    n_rows = 0
+    for block in blocks:
+        yield block
+        n_rows += len(block)
+        if on_block is not None:
+            on_block(n_rows, n_samples)
 
 
 def block_rows_for(n_features: int, dtype: Any) -> int:
@@ -143,16 +155,25 @@ class Source:
 
     def whole(self) -> np.ndarray:
         """All rows as one array, which takes the memory for it; a file of ``numpy.save`` is mapped."""
+        return self.gathered()[0]
+
+    def gathered(self, on_block: OnBlock | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """All rows as by :meth:`whole`, and their weights, None where all are 1."""
         if self.array is not None:
-            return self.array
+            return self.array, self.weight
         if self.n_samples is None or self._missing == "drop":
-            return np.concatenate([block.copy().X for block in self.blocks()])
-        X = np.empty((self.n_samples, self.n_features), self.dtype, order="F")
+            everything = joined([block.copy() for block in told(self.blocks(), self.n_samples, on_block)])
+            return everything.X, everything.weight
+        X, weight = np.empty((self.n_samples, self.n_features), self.dtype, order="F"), None
         start = 0
-        for block in self.blocks():
-            X[start : start + len(block)] = block.X
+        for block in told(self.blocks(), self.n_samples, on_block):
+            rows = slice(start, start + len(block))
+            X[rows] = block.X
+            if block.weight is not None:
+                weight = np.ones(len(X)) if weight is None else weight
+                weight[rows] = block.weight
             start += len(block)
-        return X
+        return X, weight
 
     @property
     def size(self) -> int:
