@@ -25,7 +25,7 @@ from fastem.selection.workers import Workers
 # Splits and merges of a neighbour that are tried.
 _SPLITS, _MERGES = 4, 2
 # Iterations that starts are tried for, and how many of them are kept at least.
-_HEAT, _AT_LEAST = 20, 5
+_HEAT, _AT_LEAST = 20, 8
 # One sweep up and one down; further ones start from neighbours that have improved.
 _SWEEPS = 2
 # Rows of a race and of the tree are drawn with a seed of their own, the same for all models.
