@@ -31,9 +31,10 @@ _LABELLED_ROWS = 2**20
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
-# Rows of a block: many, since a component's statistics and factor are read once a block; or fewer, if with these and
-# not with those the three copies of a block in its scratch stay in the nearest cache. Not 128 or 256, whose rows share
-# addresses modulo 4096: the posterior of 64 components took up to twice as long.
+# Rows of a block in double precision, twice as many in single: many, since a component's statistics and factor are
+# read once a block; or fewer, if with these and not with those the three copies of a block in its scratch stay in the
+# nearest cache. Not 1 or 2 KiB, whose rows share addresses modulo 4096: the posterior of 64 components took up to twice
+# as long.
 _BLOCKS = (160, 96)
 _NEAREST_CACHE = 40_000
 # Statistics of panels that wait to be added, in bytes.
@@ -70,10 +71,9 @@ class Cut:
 
 
 def block_rows(n_features: int, dtype: Any) -> int:
-    many, fewer = _BLOCKS
-    bytes_of_many, bytes_of_fewer = (
-        math.prod(scratch_shape(n_features, block)) * np.dtype(dtype).itemsize for block in _BLOCKS
-    )
+    size = np.dtype(dtype).itemsize
+    many, fewer = (rows * 8 // size for rows in _BLOCKS)
+    bytes_of_many, bytes_of_fewer = (math.prod(scratch_shape(n_features, block)) * size for block in (many, fewer))
     return fewer if bytes_of_fewer <= _NEAREST_CACHE < bytes_of_many else many
 
 
@@ -105,7 +105,7 @@ class Scratch:
         key = (n, n_features, n_components, block, dtype)
         if getattr(_kept, "key", None) == key:
             return _kept.scratch
-        shapes = ((n_features, block), (n_components, block), (2, block), scratch_shape(n_features, block))
+        shapes = ((n_features, block), (n_components, block), (3, block), scratch_shape(n_features, block))
         scratch = cls(*_aligned([(n, *shape) for shape in shapes], dtype))
         if n == 1:
             _kept.key, _kept.scratch = key, scratch
