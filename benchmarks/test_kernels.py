@@ -48,7 +48,7 @@ class Block:
         """A block of the length that fits the cache, or the rows of a panel."""
         X, family, params = make_problem(Shape(PANEL_ROWS, n_features, n_components, structure), dtype)
         packed = family.pack(params, X.dtype)
-        block = block_rows(n_features, X.dtype)
+        block = block_rows(n_features, family.moments, X.dtype)
         X = X[: n_rows or block]
         memory = Scratch.allocate(1, n_features, n_components, block, X.dtype)
         memory.XT[0] = X[:block].T

@@ -80,6 +80,7 @@ def public_header(dtype: str) -> str:
 def extensions(build_folder: str, required: bool) -> list[Any]:
     """Extensions to build, their sources written below ``build_folder``."""
     from Cython.Build import cythonize
+    from Cython.Compiler import Errors
     from setuptools import Extension
 
     root = Path(build_folder)
@@ -103,6 +104,8 @@ def extensions(build_folder: str, required: bool) -> list[Any]:
                     extra_compile_args=flags,
                 )
             )
+    # The declarations of private helpers say "inline", which Cython honours, but not without a warning.
+    Errors.LEVEL = 2
     made = cythonize(found, include_path=[str(root)], compiler_directives=DIRECTIVES, quiet=True)
     for extension in made:
         # cythonize drops this flag when it is set before.

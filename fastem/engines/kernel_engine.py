@@ -31,10 +31,13 @@ _LABELLED_ROWS = 2**20
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
-# Rows of a block: many, since a component's statistics and factor are read once a block; or fewer, if with these and
-# not with those the three copies of a block in its scratch stay in the nearest cache. Not 128 or 256, whose rows share
-# addresses modulo 4096: the posterior of 64 components took up to twice as long.
-_BLOCKS = (160, 96)
+# Rows of a block in double precision, twice as many in single: many, since a component's statistics and factor are
+# read once a block. Where scatter matrices are summed from three copies of the block in its scratch: less, or still
+# less if with these and not with those the copies stay in the nearest cache. Not 1 or 2 KiB, whose rows share addresses
+# modulo 4096: the posterior of 64 components took up to twice as long.
+_BLOCK, _COPIED_BLOCKS = 224, (160, 96)
+# Features up to which scatter matrices need no copies.
+_FEW_FEATURES = 8
 _NEAREST_CACHE = 40_000
 # Statistics of panels that wait to be added, in bytes.
 _GROUP_BYTES = 16 * 2**20
@@ -69,11 +72,12 @@ class Cut:
             yield first, min(size, self.n_panels - first)
 
 
-def block_rows(n_features: int, dtype: Any) -> int:
-    many, fewer = _BLOCKS
-    bytes_of_many, bytes_of_fewer = (
-        math.prod(scratch_shape(n_features, block)) * np.dtype(dtype).itemsize for block in _BLOCKS
-    )
+def block_rows(n_features: int, moments: Moments, dtype: Any) -> int:
+    size = np.dtype(dtype).itemsize
+    if moments != "full" or n_features <= _FEW_FEATURES:
+        return _BLOCK * 8 // size
+    many, fewer = (rows * 8 // size for rows in _COPIED_BLOCKS)
+    bytes_of_many, bytes_of_fewer = (math.prod(scratch_shape(n_features, block)) * size for block in (many, fewer))
     return fewer if bytes_of_fewer <= _NEAREST_CACHE < bytes_of_many else many
 
 
@@ -83,7 +87,7 @@ def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moment
     # A panel's statistics are cleared and added once: its rows should outnumber them in work.
     least = max(_PANEL_ROWS[0], n_moments(moments, n_features) // 8)
     rows = min(max(_PANEL_WORK / per_row, least), _PANEL_ROWS[1], max(n_samples / 64, least))
-    block = block_rows(n_features, dtype)
+    block = block_rows(n_features, moments, dtype)
     return Cut(n_samples, -(-int(rows) // block) * block, block, n_samples * per_row)
 
 
@@ -105,7 +109,7 @@ class Scratch:
         key = (n, n_features, n_components, block, dtype)
         if getattr(_kept, "key", None) == key:
             return _kept.scratch
-        shapes = ((n_features, block), (n_components, block), (2, block), scratch_shape(n_features, block))
+        shapes = ((n_features, block), (n_components, block), (3, block), scratch_shape(n_features, block))
         scratch = cls(*_aligned([(n, *shape) for shape in shapes], dtype))
         if n == 1:
             _kept.key, _kept.scratch = key, scratch

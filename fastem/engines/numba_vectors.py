@@ -106,6 +106,77 @@ def _store(typingctx: Any, array: Any, row: Any, column: Any, value: Any) -> Any
 
 
 @intrinsic
+def _prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        word = ir.IntType(32)
+        pointer = _item(context, builder, sig.args[0], args[0], args[1:], ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # To read; into the second cache, since the first is full of the block at hand; data.
+        builder.call(function, [pointer, *(ir.Constant(word, n) for n in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), codegen
+
+
+def _transposed(builder: Any, tile: list[Any]) -> list[Any]:
+    """The square tile's columns: vectors of two groups hold two tiles side by side."""
+    n, lanes = len(tile), tile[0].type.count
+    lower = [lane // n * n + lane % n // 2 + lane % 2 * lanes for lane in range(lanes)]
+    upper = [lane + n // 2 for lane in lower]
+    for _ in range(n.bit_length() - 1):
+        pairs = [(tile[r], tile[r + n // 2]) for r in range(n // 2)]
+        tile = [_lanes_of(builder, a, b, half) for a, b in pairs for half in (lower, upper)]
+    return tile
+
+
+def _transpose_rows(context: Any, builder: Any, X_type: Any, X: Any, rows: list[Any], rest: tuple[Any, ...]) -> None:
+    """``rest``: the column, the target's type, the target, its column."""
+    column, XT_type, XT, b = rest
+    lanes = len(rows)
+    n, real = min(lanes, 8), _IR_TYPE[X_type.dtype]
+
+    def values(row: Any) -> Any:
+        pointer = _item(context, builder, X_type, X, (row, column), ir.VectorType(real, n))
+        return builder.load(pointer, align=X_type.dtype.bitwidth // 8)
+
+    tile = [values(row) for row in rows[:n]]
+    if lanes > n:
+        tile = [_lanes_of(builder, a, values(row), range(lanes)) for a, row in zip(tile, rows[n:], strict=True)]
+    for r, vector in enumerate(_transposed(builder, tile)):
+        index = (builder.add(column, ir.Constant(column.type, r)), b)
+        pointer = _item(context, builder, XT_type, XT, index, vector.type)
+        builder.store(vector, pointer, align=X_type.dtype.bitwidth // 8)
+
+
+@intrinsic
+def _transpose(typingctx: Any, X: Any, row: Any, column: Any, XT: Any, b: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        rows = [builder.add(args[1], ir.Constant(args[1].type, r)) for r in range(Vector(X.dtype).lanes)]
+        _transpose_rows(context, builder, X, args[0], rows, (args[2], XT, args[3], args[4]))
+        return context.get_dummy_value()
+
+    return types.void(X, types.intp, types.intp, XT, types.intp), codegen
+
+
+@intrinsic
+def _transpose_chosen(typingctx: Any, X: Any, order: Any, panel: Any, start: Any, column: Any, XT: Any, b: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        size = args[2].type
+
+        def row(r: int) -> Any:
+            at = builder.add(args[3], ir.Constant(size, r))
+            found = builder.load(_item(context, builder, order, args[1], (at,), ir.IntType(order.dtype.bitwidth)))
+            return builder.add(args[2], builder.sext(found, size))
+
+        rows = [row(r) for r in range(Vector(X.dtype).lanes)]
+        _transpose_rows(context, builder, X, args[0], rows, (args[4], XT, args[5], args[6]))
+        return context.get_dummy_value()
+
+    return types.void(X, order, types.intp, types.intp, types.intp, XT, types.intp), codegen
+
+
+@intrinsic
 def _broadcast(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
     vector = Vector(array.dtype)
 
@@ -161,23 +232,29 @@ def _lane_sum(typingctx: Any, vector: Any) -> Any:
 
 @intrinsic
 def _add_lane_sums(typingctx: Any, array: Any, row: Any, column: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    vector, bits = a, a.dtype.bitwidth
-    group = 128 // bits
+    n, group = a.lanes, 128 // a.dtype.bitwidth
 
-    def pair(builder: Any, a: Any, b: Any) -> Any:
-        # Lanes of a and b in turn, from one half of each 16 bytes: one instruction.
-        n = vector.lanes
+    def unpack(builder: Any, a: Any, b: Any, run: int) -> Any:
+        # Runs of lanes of a and b in turn, from one half of each 16 bytes: one instruction.
         low, high = (
-            [i + lane + n * which for i in range(0, n, group) for lane in half for which in (0, 1)]
-            for half in (range(group // 2), range(group // 2, group))
+            [
+                start + i + lane + n * which
+                for start in range(0, n, group)
+                for i in half
+                for which in (0, 1)
+                for lane in range(run)
+            ]
+            for half in (range(0, group // 2, run), range(group // 2, group, run))
         )
-        return _fold(builder, builder.fadd(_lanes_of(builder, a, b, low), _lanes_of(builder, a, b, high)), 2)
+        return builder.fadd(_lanes_of(builder, a, b, low), _lanes_of(builder, a, b, high))
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        sums = _lanes_of(builder, pair(builder, *args[3:5]), pair(builder, *args[5:7]), range(4))
+        ab, cd = unpack(builder, *args[3:5], 1), unpack(builder, *args[5:7], 1)
         four = ir.VectorType(ir.DoubleType(), 4)
-        if bits == 32:
-            sums = builder.fpext(sums, four)
+        if group == 4:
+            sums = builder.fpext(_fold(builder, unpack(builder, ab, cd, 2), 4), four)
+        else:
+            sums = _lanes_of(builder, _fold(builder, ab, 2), _fold(builder, cd, 2), range(4))
         pointer = _item(context, builder, sig.args[0], args[0], args[1:3], four)
         builder.store(builder.fadd(builder.load(pointer, align=8), sums), pointer, align=8)
         return context.get_dummy_value()
@@ -301,6 +378,16 @@ def _ov_is_double(vector):
 overload(vectors.load)(lambda array, row, column: lambda array, row, column: _load(array, row, column))
 overload(vectors.store)(
     lambda array, row, column, vector: lambda array, row, column, vector: _store(array, row, column, vector)
+)
+overload(vectors.prefetch)(lambda array, row, column: lambda array, row, column: _prefetch(array, row, column))
+overload(vectors.side_by_side)(lambda array: lambda array: array.strides[1] == array.itemsize)
+overload(vectors.transpose)(
+    lambda X, row, column, XT, b: lambda X, row, column, XT, b: _transpose(X, row, column, XT, b)
+)
+overload(vectors.transpose_chosen)(
+    lambda X, order, panel, start, column, XT, b: (
+        lambda X, order, panel, start, column, XT, b: _transpose_chosen(X, order, panel, start, column, XT, b)
+    )
 )
 overload(vectors.broadcast)(lambda array, row, column: lambda array, row, column: _broadcast(array, row, column))
 overload(vectors.zero)(lambda array: lambda array: _zero(array))

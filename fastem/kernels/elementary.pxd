@@ -1,4 +1,4 @@
 from fastem.kernels.vectors cimport vec
 
-cdef vec exp_nonpositive(vec x) noexcept nogil
-cdef vec log_positive(vec x) noexcept nogil
+cdef inline vec exp_nonpositive(vec x) noexcept nogil
+cdef inline vec log_positive(vec x) noexcept nogil

@@ -13,12 +13,17 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
     """Full covariances. The upper-triangular factor is packed by tiles of 4 columns.
 
     Columns ``j .. j + 3`` of a tile are stored row by row down to the diagonal (4 values for each of the rows
-    ``0 .. j + 3``); the up to 3 last columns stand one by one (``j + 1`` values each). Where ``common`` is not empty it
-    says how to find the components that can matter; the others' values are bounds, and below all that counts.
+    ``0 .. j + 3``, zeros below the diagonal included); the up to 3 last columns stand one by one (``j + 1`` values
+    each). Where ``common`` is not empty it says how to find the components that can matter; the others' values are
+    bounds, and below all that counts.
     """
     width = lanes(XT)
     n_features = XT.shape[0]
     n_tiles = n_features // 4
+    # Differences from the mean that a later column needs; the last tile's own stay in registers.
+    n_kept = 4 * n_tiles
+    if n_kept == n_features:
+        n_kept -= 4
     if common.shape[1] > 0:
         screen(XT, n_rows, theta, common, scratch, log_p)
     for k in range(theta.shape[0]):
@@ -29,10 +34,6 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
                 ruled_out = all_less(load(log_p, k, b), load(scratch, 2, b))
                 if ruled_out and all_less(load(log_p, k, b + width), load(scratch, 2, b + width)):
                     continue
-            for i in range(n_features):
-                mean = broadcast(theta, k, 1 + i)
-                store(scratch, 0, 2 * i * width, load(XT, i, b) - mean)
-                store(scratch, 0, (2 * i + 1) * width, load(XT, i, b + width) - mean)
             square_a = zero(XT)
             square_b = zero(XT)
             at = 1 + n_features
@@ -45,7 +46,7 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
                 b1 = zero(XT)
                 b2 = zero(XT)
                 b3 = zero(XT)
-                for i in range(4 * tile + 4):
+                for i in range(4 * tile):
                     x = load(scratch, 0, 2 * i * width)
                     y = load(scratch, 0, (2 * i + 1) * width)
                     p0 = broadcast(theta, k, at)
@@ -61,9 +62,68 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
                     b1 = b1 + p1 * y
                     b2 = b2 + p2 * y
                     b3 = b3 + p3 * y
+                # The tile's own rows, without the zeros under the diagonal.
+                mean = broadcast(theta, k, 1 + 4 * tile)
+                x = load(XT, 4 * tile, b) - mean
+                y = load(XT, 4 * tile, b + width) - mean
+                if 4 * tile < n_kept:
+                    store(scratch, 0, 8 * tile * width, x)
+                    store(scratch, 0, (8 * tile + 1) * width, y)
+                p0 = broadcast(theta, k, at)
+                p1 = broadcast(theta, k, at + 1)
+                p2 = broadcast(theta, k, at + 2)
+                p3 = broadcast(theta, k, at + 3)
+                a0 = a0 + p0 * x
+                b0 = b0 + p0 * y
+                a1 = a1 + p1 * x
+                b1 = b1 + p1 * y
+                a2 = a2 + p2 * x
+                b2 = b2 + p2 * y
+                a3 = a3 + p3 * x
+                b3 = b3 + p3 * y
+                mean = broadcast(theta, k, 2 + 4 * tile)
+                x = load(XT, 4 * tile + 1, b) - mean
+                y = load(XT, 4 * tile + 1, b + width) - mean
+                if 4 * tile + 1 < n_kept:
+                    store(scratch, 0, 2 * (4 * tile + 1) * width, x)
+                    store(scratch, 0, (2 * (4 * tile + 1) + 1) * width, y)
+                p1 = broadcast(theta, k, at + 5)
+                p2 = broadcast(theta, k, at + 6)
+                p3 = broadcast(theta, k, at + 7)
+                a1 = a1 + p1 * x
+                b1 = b1 + p1 * y
+                a2 = a2 + p2 * x
+                b2 = b2 + p2 * y
+                a3 = a3 + p3 * x
+                b3 = b3 + p3 * y
+                mean = broadcast(theta, k, 3 + 4 * tile)
+                x = load(XT, 4 * tile + 2, b) - mean
+                y = load(XT, 4 * tile + 2, b + width) - mean
+                if 4 * tile + 2 < n_kept:
+                    store(scratch, 0, 2 * (4 * tile + 2) * width, x)
+                    store(scratch, 0, (2 * (4 * tile + 2) + 1) * width, y)
+                p2 = broadcast(theta, k, at + 10)
+                p3 = broadcast(theta, k, at + 11)
+                a2 = a2 + p2 * x
+                b2 = b2 + p2 * y
+                a3 = a3 + p3 * x
+                b3 = b3 + p3 * y
+                mean = broadcast(theta, k, 4 + 4 * tile)
+                x = load(XT, 4 * tile + 3, b) - mean
+                y = load(XT, 4 * tile + 3, b + width) - mean
+                if 4 * tile + 3 < n_kept:
+                    store(scratch, 0, 2 * (4 * tile + 3) * width, x)
+                    store(scratch, 0, (2 * (4 * tile + 3) + 1) * width, y)
+                p3 = broadcast(theta, k, at + 15)
+                a3 = a3 + p3 * x
+                b3 = b3 + p3 * y
+                at += 16
                 square_a = square_a + a0 * a0 + a1 * a1 + (a2 * a2 + a3 * a3)
                 square_b = square_b + b0 * b0 + b1 * b1 + (b2 * b2 + b3 * b3)
             for j in range(4 * n_tiles, n_features):
+                mean = broadcast(theta, k, 1 + j)
+                store(scratch, 0, 2 * j * width, load(XT, j, b) - mean)
+                store(scratch, 0, (2 * j + 1) * width, load(XT, j, b + width) - mean)
                 a0 = zero(XT)
                 b0 = zero(XT)
                 for i in range(j + 1):
@@ -104,20 +164,54 @@ def tied_log_density(XT, n_rows, theta, common, scratch, log_p):
 
 def diag_log_density(XT, n_rows, theta, common, scratch, log_p):
     """Diagonal covariances: ``theta[k] = [constant, mean (D), factor (D)]``."""
-    width = lanes(XT)
     n_features = XT.shape[0]
-    for k in range(theta.shape[0]):
-        constant = broadcast(theta, k, 0)
-        for strip in range(n_vectors(XT, n_rows) // 2):
-            b = strip * 2 * width
-            square_a = zero(XT)
-            square_b = zero(XT)
-            for i in range(n_features):
-                mean = broadcast(theta, k, 1 + i)
-                factor = broadcast(theta, k, 1 + n_features + i)
-                x = (load(XT, i, b) - mean) * factor
-                y = (load(XT, i, b + width) - mean) * factor
-                square_a = square_a + x * x
-                square_b = square_b + y * y
-            store(log_p, k, b, constant - square_a)
-            store(log_p, k, b + width, constant - square_b)
+    n_tiles = n_features // 4
+    # Features outside, components inside: a tile of the block stays in the nearest cache over all components.
+    for tile in range(n_tiles):
+        for k in range(theta.shape[0]):
+            _subtract_four(XT, n_rows, theta, k, 4 * tile, log_p)
+    for i in range(4 * n_tiles, n_features):
+        for k in range(theta.shape[0]):
+            _subtract_one(XT, n_rows, theta, k, i, log_p)
+
+
+def _subtract_four(XT, n_rows, theta, k, i, log_p):
+    """Subtract the squares of features ``i .. i + 3`` from ``log_p[k]``, which the first feature starts.
+
+    Means and factors stay in registers; read anew for every strip of rows, they took half as long again.
+    """
+    width = lanes(XT)
+    at = 1 + XT.shape[0] + i
+    constant = broadcast(theta, k, 0)
+    m0 = broadcast(theta, k, 1 + i)
+    m1 = broadcast(theta, k, 2 + i)
+    m2 = broadcast(theta, k, 3 + i)
+    m3 = broadcast(theta, k, 4 + i)
+    p0 = broadcast(theta, k, at)
+    p1 = broadcast(theta, k, at + 1)
+    p2 = broadcast(theta, k, at + 2)
+    p3 = broadcast(theta, k, at + 3)
+    for v in range(n_vectors(XT, n_rows)):
+        b = v * width
+        value = constant
+        if i > 0:
+            value = load(log_p, k, b)
+        x0 = (load(XT, i, b) - m0) * p0
+        x1 = (load(XT, i + 1, b) - m1) * p1
+        x2 = (load(XT, i + 2, b) - m2) * p2
+        x3 = (load(XT, i + 3, b) - m3) * p3
+        store(log_p, k, b, value - ((x0 * x0 + x1 * x1) + (x2 * x2 + x3 * x3)))
+
+
+def _subtract_one(XT, n_rows, theta, k, i, log_p):
+    """The same of feature ``i`` alone."""
+    width = lanes(XT)
+    constant = broadcast(theta, k, 0)
+    mean = broadcast(theta, k, 1 + i)
+    factor = broadcast(theta, k, 1 + XT.shape[0] + i)
+    for v in range(n_vectors(XT, n_rows)):
+        value = constant
+        if i > 0:
+            value = load(log_p, k, v * width)
+        x = (load(XT, i, v * width) - mean) * factor
+        store(log_p, k, v * width, value - x * x)

@@ -5,16 +5,19 @@ with ``d = x - origin``, always in double precision. A component without any res
 """
 
 from fastem.kernels.scatter import rows_to_panels, scatter_few, scatter_panels
-from fastem.kernels.vectors import broadcast, lane_sum, lanes, load, n_vectors, wide, zero
+from fastem.kernels.vectors import add_lane_sums, broadcast, lane_sum, lanes, load, n_vectors, wide, zero
 
 
 def _mass(n_rows, r, k):
     """Sum of the responsibilities of component ``k`` in the block."""
     width = lanes(r)
-    mass = zero(r)
-    for v in range(n_vectors(r, n_rows)):
-        mass = mass + load(r, k, v * width)
-    return lane_sum(mass)
+    even = zero(r)
+    odd = zero(r)
+    # Two chains of additions: one alone waits for the adder.
+    for pair in range(n_vectors(r, n_rows) // 2):
+        even = even + load(r, k, 2 * pair * width)
+        odd = odd + load(r, k, (2 * pair + 1) * width)
+    return lane_sum(even + odd)
 
 
 def first_moments(XT, n_rows, r, theta, scratch, S):
@@ -36,32 +39,69 @@ def first_moments(XT, n_rows, r, theta, scratch, S):
 
 def diag_moments(XT, n_rows, r, theta, scratch, S):
     """``S[k] = [sum r, sum r d, sum r d^2]``."""
-    width = lanes(XT)
     n_features = XT.shape[0]
     for k in range(theta.shape[0]):
         mass = _mass(n_rows, r, k)
         if mass == 0:
             continue
         S[k, 0] += mass
-        for i in range(n_features):
-            mean = broadcast(theta, k, 1 + i)
-            first_a = zero(XT)
-            first_b = zero(XT)
-            second_a = zero(XT)
-            second_b = zero(XT)
-            # Two chains of additions an accumulator: one alone waits for the adder.
-            for strip in range(n_vectors(XT, n_rows) // 2):
-                b = strip * 2 * width
-                x = load(XT, i, b) - mean
-                rx = load(r, k, b) * x
-                y = load(XT, i, b + width) - mean
-                ry = load(r, k, b + width) * y
-                first_a = first_a + rx
-                second_a = second_a + rx * x
-                first_b = first_b + ry
-                second_b = second_b + ry * y
-            S[k, 1 + i] += lane_sum(first_a + first_b)
-            S[k, 1 + n_features + i] += lane_sum(second_a + second_b)
+        for tile in range(n_features // 4):
+            _four_features(XT, n_rows, r, theta, k, 4 * tile, S)
+        for i in range(n_features // 4 * 4, n_features):
+            _one_feature(XT, n_rows, r, theta, k, i, S)
+
+
+def _four_features(XT, n_rows, r, theta, k, i, S):
+    """Add ``sum r d`` and ``sum r d^2`` of features ``i .. i + 3``: responsibilities are read once for all of them."""
+    width = lanes(XT)
+    m0 = broadcast(theta, k, 1 + i)
+    m1 = broadcast(theta, k, 2 + i)
+    m2 = broadcast(theta, k, 3 + i)
+    m3 = broadcast(theta, k, 4 + i)
+    f0 = zero(XT)
+    f1 = zero(XT)
+    f2 = zero(XT)
+    f3 = zero(XT)
+    s0 = zero(XT)
+    s1 = zero(XT)
+    s2 = zero(XT)
+    s3 = zero(XT)
+    for v in range(n_vectors(XT, n_rows)):
+        b = v * width
+        weight = load(r, k, b)
+        x0 = load(XT, i, b) - m0
+        x1 = load(XT, i + 1, b) - m1
+        x2 = load(XT, i + 2, b) - m2
+        x3 = load(XT, i + 3, b) - m3
+        r0 = weight * x0
+        r1 = weight * x1
+        r2 = weight * x2
+        r3 = weight * x3
+        f0 = f0 + r0
+        f1 = f1 + r1
+        f2 = f2 + r2
+        f3 = f3 + r3
+        s0 = s0 + r0 * x0
+        s1 = s1 + r1 * x1
+        s2 = s2 + r2 * x2
+        s3 = s3 + r3 * x3
+    add_lane_sums(S, k, 1 + i, f0, f1, f2, f3)
+    add_lane_sums(S, k, 1 + XT.shape[0] + i, s0, s1, s2, s3)
+
+
+def _one_feature(XT, n_rows, r, theta, k, i, S):
+    """The same of feature ``i`` alone."""
+    width = lanes(XT)
+    mean = broadcast(theta, k, 1 + i)
+    first = zero(XT)
+    second = zero(XT)
+    for v in range(n_vectors(XT, n_rows)):
+        x = load(XT, i, v * width) - mean
+        rx = load(r, k, v * width) * x
+        first = first + rx
+        second = second + rx * x
+    S[k, 1 + i] += lane_sum(first)
+    S[k, 1 + XT.shape[0] + i] += lane_sum(second)
 
 
 def full_moments(XT, n_rows, r, theta, scratch, S):

@@ -9,7 +9,11 @@ from fastem.kernels.vectors import (
     load,
     maximum,
     n_vectors,
+    prefetch,
+    side_by_side,
     store,
+    transpose,
+    transpose_chosen,
     truncate,
     where_less,
     zero,
@@ -21,33 +25,69 @@ def load_block(X, start, n_rows, XT):
 
     The last row is repeated up to whole vectors: padding stays as finite as the data.
     """
-    padded = n_vectors(XT, n_rows) * lanes(XT)
+    height = lanes(XT)
+    width = min(height, 8)
+    n_features = XT.shape[0]
+    n_whole = _rows_of_tiles(X, n_rows, XT)
+    for v in range(n_whole // height):
+        b = v * height
+        _prefetch_rows(X, start + XT.shape[1] + b, height)
+        for tile in range(n_features // width):
+            transpose(X, start + b, tile * width, XT, b)
+        if n_features % width > 0:
+            transpose(X, start + b, n_features - width, XT, b)
     # Four rows at a time: their cache lines stay at hand over all features, and one row alone takes twice as long.
-    for group in range(n_rows // 4):
-        b = 4 * group
-        for i in range(XT.shape[0]):
+    for group in range((n_rows - n_whole) // 4):
+        b = n_whole + 4 * group
+        _prefetch_rows(X, start + XT.shape[1] + b, 4)
+        for i in range(n_features):
             XT[i, b] = X[start + b, i]
             XT[i, b + 1] = X[start + b + 1, i]
             XT[i, b + 2] = X[start + b + 2, i]
             XT[i, b + 3] = X[start + b + 3, i]
     for b in range(n_rows // 4 * 4, n_rows):
-        for i in range(XT.shape[0]):
+        for i in range(n_features):
             XT[i, b] = X[start + b, i]
-    _repeat_last(n_rows, padded, XT)
+    _repeat_last(n_rows, XT)
 
 
 def gather_block(X, order, panel, start, n_rows, XT):
     """The same of the rows ``panel + order[start] .. panel + order[start + n_rows - 1]``."""
-    for b in range(n_rows):
+    height = lanes(XT)
+    width = min(height, 8)
+    n_features = XT.shape[0]
+    n_whole = _rows_of_tiles(X, n_rows, XT)
+    for v in range(n_whole // height):
+        b = v * height
+        for tile in range(n_features // width):
+            transpose_chosen(X, order, panel, start + b, tile * width, XT, b)
+        if n_features % width > 0:
+            transpose_chosen(X, order, panel, start + b, n_features - width, XT, b)
+    for b in range(n_whole, n_rows):
         row = panel + order[start + b]
-        for i in range(XT.shape[0]):
+        for i in range(n_features):
             XT[i, b] = X[row, i]
-    _repeat_last(n_rows, n_vectors(XT, n_rows) * lanes(XT), XT)
+    _repeat_last(n_rows, XT)
 
 
-def _repeat_last(n_rows, padded, XT):
+def _rows_of_tiles(X, n_rows, XT):
+    """Of the first rows as many as are transposed by tiles, half as long as one by one."""
+    height = lanes(XT)
+    if height > 1 and XT.shape[0] >= min(height, 8) and side_by_side(X):
+        return n_rows // height * height
+    return 0
+
+
+def _prefetch_rows(X, start, n_rows):
+    """Have rows of the next block read into the cache while this one is at work."""
+    for row in range(start, min(start + n_rows, X.shape[0])):
+        for i in range(0, X.shape[1], 8):
+            prefetch(X, row, i)
+
+
+def _repeat_last(n_rows, XT):
     for i in range(XT.shape[0]):
-        for b in range(n_rows, padded):
+        for b in range(n_rows, n_vectors(XT, n_rows) * lanes(XT)):
             XT[i, b] = XT[i, n_rows - 1]
 
 
@@ -95,31 +135,52 @@ def posterior(log_p, n_rows, rows):
     Writes each row's log-likelihood into ``rows[1]`` and returns their weighted sum.
     """
     width = lanes(log_p)
-    n_components = log_p.shape[0]
+    for pair in range(n_vectors(log_p, n_rows) // 2):
+        _normalise(log_p, 2 * pair * width, rows)
     total = 0.0
+    # A loop of its own: the steps of a logarithm wait for each other, and those of several rows do not.
     for v in range(n_vectors(log_p, n_rows)):
         b = v * width
-        top = load(log_p, 0, b)
-        for k in range(1, n_components):
-            top = maximum(top, load(log_p, k, b))
-        norm = zero(log_p)
-        lowest = fill(top, -50.0)
-        for k in range(n_components):
-            p = load(log_p, k, b) - top
-            if all_less(p, lowest):
-                store(log_p, k, b, zero(log_p))
-            else:
-                p = exp_nonpositive(p)
-                store(log_p, k, b, p)
-                norm = norm + p
-        log_norm = top + log_positive(norm)
+        log_norm = load(rows, 2, b) + log_positive(load(rows, 1, b))
         store(rows, 1, b, log_norm)
-        weight = load(rows, 0, b)
-        total += lane_sum(weight * log_norm)
-        scale = weight / norm
-        for k in range(n_components):
-            store(log_p, k, b, load(log_p, k, b) * scale)
+        total += lane_sum(load(rows, 0, b) * log_norm)
     return total
+
+
+def _normalise(log_p, b, rows):
+    """Responsibilities of the two vectors of rows from ``b``; ``rows[1]`` becomes a row's norm, ``rows[2]`` its top."""
+    width = lanes(log_p)
+    n_components = log_p.shape[0]
+    top_a = load(log_p, 0, b)
+    top_b = load(log_p, 0, b + width)
+    for k in range(1, n_components):
+        top_a = maximum(top_a, load(log_p, k, b))
+        top_b = maximum(top_b, load(log_p, k, b + width))
+    norm_a = zero(log_p)
+    norm_b = norm_a
+    lowest = fill(top_a, -50.0)
+    for k in range(n_components):
+        p = load(log_p, k, b) - top_a
+        q = load(log_p, k, b + width) - top_b
+        if all_less(p, lowest) and all_less(q, lowest):
+            store(log_p, k, b, zero(log_p))
+            store(log_p, k, b + width, zero(log_p))
+        else:
+            p = exp_nonpositive(p)
+            q = exp_nonpositive(q)
+            store(log_p, k, b, p)
+            store(log_p, k, b + width, q)
+            norm_a = norm_a + p
+            norm_b = norm_b + q
+    store(rows, 1, b, norm_a)
+    store(rows, 1, b + width, norm_b)
+    store(rows, 2, b, top_a)
+    store(rows, 2, b + width, top_b)
+    scale_a = load(rows, 0, b) / norm_a
+    scale_b = load(rows, 0, b + width) / norm_b
+    for k in range(n_components):
+        store(log_p, k, b, load(log_p, k, b) * scale_a)
+        store(log_p, k, b + width, load(log_p, k, b + width) * scale_b)
 
 
 def likeliest(log_p, n_rows, rows):

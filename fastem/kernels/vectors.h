@@ -93,6 +93,8 @@ static inline fastem_sixteen fastem_fold(fastem_vec v) {
 #define FASTEM_SECOND(folded) (folded[1] + folded[3])
 #define FASTEM_LOW(g) 4 * g, FASTEM_N + 4 * g, 4 * g + 1, FASTEM_N + 4 * g + 1
 #define FASTEM_HIGH(g) 4 * g + 2, FASTEM_N + 4 * g + 2, 4 * g + 3, FASTEM_N + 4 * g + 3
+#define FASTEM_LOW_PAIR(g) 4 * g, 4 * g + 1, FASTEM_N + 4 * g, FASTEM_N + 4 * g + 1
+#define FASTEM_HIGH_PAIR(g) 4 * g + 2, 4 * g + 3, FASTEM_N + 4 * g + 2, FASTEM_N + 4 * g + 3
 #endif
 #if FASTEM_VECTOR_BYTES == 16
 #define FASTEM_EACH(of) of(0)
@@ -108,6 +110,52 @@ static inline fastem_sixteen fastem_fold(fastem_vec v) {
 #define FASTEM_UNPACK(a, b, of) __builtin_shuffle(a, b, (FASTEM_BITS){FASTEM_EACH(of)})
 #endif
 
+/* Features of a tile that is transposed at once, and its groups of as many rows. */
+#define FASTEM_F (FASTEM_N < 8 ? FASTEM_N : 8)
+#if FASTEM_VECTOR_BYTES / FASTEM_SIZE_OF(FASTEM_REAL) == 2
+#define FASTEM_ALL(of) of(0), of(1)
+#elif FASTEM_VECTOR_BYTES / FASTEM_SIZE_OF(FASTEM_REAL) == 4
+#define FASTEM_ALL(of) of(0), of(1), of(2), of(3)
+#elif FASTEM_VECTOR_BYTES / FASTEM_SIZE_OF(FASTEM_REAL) == 8
+#define FASTEM_ALL(of) of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)
+#else
+#define FASTEM_ALL(of) \
+  of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7), of(8), of(9), of(10), of(11), of(12), of(13), of(14), of(15)
+#endif
+/* Lanes of two vectors in turn, from the lower or upper halves of each group. */
+#define FASTEM_LOWER(lane) ((lane) / FASTEM_F * FASTEM_F + (lane) % FASTEM_F / 2 + (lane) % 2 * FASTEM_N)
+#define FASTEM_UPPER(lane) (FASTEM_LOWER(lane) + FASTEM_F / 2)
+#ifdef __clang__
+#define FASTEM_IN_TURN(a, b, of) __builtin_shufflevector(a, b, FASTEM_ALL(of))
+#else
+#define FASTEM_IN_TURN(a, b, of) __builtin_shuffle(a, b, (FASTEM_BITS){FASTEM_ALL(of)})
+#endif
+/* FASTEM_F values of each of FASTEM_N rows into FASTEM_F vectors, `step` apart. */
+static inline void fastem_transpose(const fastem_real *const *rows, fastem_real *out, Py_ssize_t step) {
+  fastem_vec tile[FASTEM_F], turned[FASTEM_F];
+  for (int r = 0; r < FASTEM_F; r++) {
+#if FASTEM_VECTOR_BYTES == 64 && FASTEM_SIZE_OF(FASTEM_REAL) == 4
+    typedef fastem_real half __attribute__((vector_size(32)));
+    typedef fastem_real half_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+    union {
+      half part[2];
+      fastem_vec whole;
+    } both = {{*(const half_unaligned *)rows[r], *(const half_unaligned *)rows[r + 8]}};
+    tile[r] = both.whole;
+#else
+    tile[r] = fastem_load(rows[r]);
+#endif
+  }
+  for (int stage = 1; stage < FASTEM_F; stage *= 2) {
+    for (int r = 0; r < FASTEM_F / 2; r++) {
+      turned[2 * r] = FASTEM_IN_TURN(tile[r], tile[r + FASTEM_F / 2], FASTEM_LOWER);
+      turned[2 * r + 1] = FASTEM_IN_TURN(tile[r], tile[r + FASTEM_F / 2], FASTEM_UPPER);
+    }
+    for (int r = 0; r < FASTEM_F; r++) tile[r] = turned[r];
+  }
+  for (int r = 0; r < FASTEM_F; r++) fastem_store(out + r * step, tile[r]);
+}
+
 static inline fastem_real fastem_lane_sum(fastem_vec v) {
   fastem_sixteen folded = fastem_fold(v);
   return FASTEM_FIRST(folded) + FASTEM_SECOND(folded);
@@ -115,9 +163,16 @@ static inline fastem_real fastem_lane_sum(fastem_vec v) {
 static inline void fastem_add_lane_sums(double *p, fastem_vec a, fastem_vec b, fastem_vec c, fastem_vec d) {
   typedef double four __attribute__((vector_size(32)));
   typedef double four_unaligned __attribute__((vector_size(32), aligned(8), may_alias));
-  fastem_sixteen ab = fastem_fold(FASTEM_UNPACK(a, b, FASTEM_LOW) + FASTEM_UNPACK(a, b, FASTEM_HIGH));
-  fastem_sixteen cd = fastem_fold(FASTEM_UNPACK(c, d, FASTEM_LOW) + FASTEM_UNPACK(c, d, FASTEM_HIGH));
-  *(four_unaligned *)p += (four){FASTEM_FIRST(ab), FASTEM_SECOND(ab), FASTEM_FIRST(cd), FASTEM_SECOND(cd)};
+  fastem_vec ab = FASTEM_UNPACK(a, b, FASTEM_LOW) + FASTEM_UNPACK(a, b, FASTEM_HIGH);
+  fastem_vec cd = FASTEM_UNPACK(c, d, FASTEM_LOW) + FASTEM_UNPACK(c, d, FASTEM_HIGH);
+#if FASTEM_SIZE_OF(FASTEM_REAL) == 8
+  fastem_sixteen first = fastem_fold(ab), second = fastem_fold(cd);
+  *(four_unaligned *)p += (four){first[0], first[1], second[0], second[1]};
+#else
+  /* Each 16 bytes hold a sum of all four. */
+  *(four_unaligned *)p += __builtin_convertvector(
+      fastem_fold(FASTEM_UNPACK(ab, cd, FASTEM_LOW_PAIR) + FASTEM_UNPACK(ab, cd, FASTEM_HIGH_PAIR)), four);
+#endif
 }
 
 static inline void fastem_add_lanes(double *p, fastem_vec v) {
@@ -174,12 +229,18 @@ static inline fastem_vec fastem_mantissa(fastem_vec x) {
 #else
 
 #define FASTEM_LANES ((Py_ssize_t)1)
+#define FASTEM_N 1
+#define FASTEM_F 1
 #define FASTEM_WIDE 0
 typedef fastem_real fastem_vec;
 static inline fastem_vec fastem_load(const fastem_real *p) { return *p; }
 static inline void fastem_store(fastem_real *p, fastem_vec v) { *p = v; }
 static inline fastem_vec fastem_zero(void) { return 0; }
 static inline fastem_vec fastem_splat(fastem_real x) { return x; }
+static inline void fastem_transpose(const fastem_real *const *rows, fastem_real *out, Py_ssize_t step) {
+  (void)step;
+  *out = *rows[0];
+}
 static inline fastem_real fastem_lane_sum(fastem_vec v) { return v; }
 static inline void fastem_add_lane_sums(double *p, fastem_vec a, fastem_vec b, fastem_vec c, fastem_vec d) {
   p[0] += a, p[1] += b, p[2] += c, p[3] += d;
@@ -207,6 +268,21 @@ static inline fastem_vec fastem_mantissa(fastem_vec x) {
 
 static inline fastem_vec fastem_maximum(fastem_vec a, fastem_vec b) { return fastem_where_less(a, b, b, a); }
 
+/* From a matrix whose rows are `bytes` apart: consecutive rows, or those that `order` says. */
+static inline void fastem_transpose_rows(const fastem_real *first, Py_ssize_t bytes, fastem_real *out,
+                                         Py_ssize_t step) {
+  const fastem_real *rows[FASTEM_N];
+  for (int r = 0; r < FASTEM_N; r++) rows[r] = (const fastem_real *)((const char *)first + r * bytes);
+  fastem_transpose(rows, out, step);
+}
+static inline void fastem_transpose_chosen(const fastem_real *first, Py_ssize_t bytes, const int *order,
+                                           Py_ssize_t order_bytes, fastem_real *out, Py_ssize_t step) {
+  const fastem_real *rows[FASTEM_N];
+  for (int r = 0; r < FASTEM_N; r++)
+    rows[r] = (const fastem_real *)((const char *)first + *(const int *)((const char *)order + r * order_bytes) * bytes);
+  fastem_transpose(rows, out, step);
+}
+
 /* With FASTEM_BOUNDS_CHECK a vector outside of its array ends the process; without it there is no check. */
 static inline void fastem_check(Py_ssize_t row, Py_ssize_t column, Py_ssize_t n_rows, Py_ssize_t n_columns) {
 #ifdef FASTEM_BOUNDS_CHECK
@@ -217,6 +293,15 @@ static inline void fastem_check(Py_ssize_t row, Py_ssize_t column, Py_ssize_t n_
   }
 #else
   (void)row, (void)column, (void)n_rows, (void)n_columns;
+#endif
+}
+
+/* Into the second cache: the first is full of the block at hand. */
+static inline void fastem_prefetch(const fastem_real *p) {
+#if defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(p, 0, 2);
+#else
+  (void)p;
 #endif
 }
 

@@ -4,10 +4,14 @@ cdef extern from "vectors.h" nogil:
     ctypedef double real "fastem_real"
     ctypedef double vec "fastem_vec"
     const Py_ssize_t FASTEM_LANES
+    const Py_ssize_t FASTEM_F
     const bint FASTEM_IS_DOUBLE
     const bint FASTEM_WIDE
     vec fastem_load(const real *)
     void fastem_store(real *, vec)
+    void fastem_prefetch(const real *)
+    void fastem_transpose_rows(const real *, Py_ssize_t, real *, Py_ssize_t)
+    void fastem_transpose_chosen(const real *, Py_ssize_t, const int *, Py_ssize_t, real *, Py_ssize_t)
     vec fastem_zero()
     void fastem_add_lane_sums(double *, vec, vec, vec, vec)
     void fastem_add_lanes(double *, vec)
@@ -58,6 +62,20 @@ cdef inline void add_lanes(double[:, ::1] S, Py_ssize_t row, Py_ssize_t column, 
     fastem_check(row, column, S.shape[0], S.shape[1])
     with cython.boundscheck(False):
         fastem_add_lanes(&S[row, column], a)
+
+cdef inline void prefetch(const real[:, :] array, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    fastem_prefetch(&array[row, column])
+
+cdef inline bint side_by_side(const real[:, :] array) noexcept nogil:
+    return array.strides[1] == <Py_ssize_t> sizeof(real)
+
+cdef inline void transpose(const real[:, :] X, Py_ssize_t row, Py_ssize_t column, real[:, ::1] XT, Py_ssize_t b) noexcept nogil:
+    fastem_check(column + FASTEM_F - 1, b, XT.shape[0], XT.shape[1])
+    fastem_transpose_rows(&X[row, column], X.strides[0], &XT[column, b], XT.shape[1])
+
+cdef inline void transpose_chosen(const real[:, :] X, const int[:] order, Py_ssize_t panel, Py_ssize_t start, Py_ssize_t column, real[:, ::1] XT, Py_ssize_t b) noexcept nogil:
+    fastem_check(column + FASTEM_F - 1, b, XT.shape[0], XT.shape[1])
+    fastem_transpose_chosen(&X[panel, column], X.strides[0], &order[start], order.strides[0], &XT[column, b], XT.shape[1])
 
 cdef inline vec broadcast(real[:, ::1] array, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
     return fastem_splat(array[row, column])

@@ -45,6 +45,40 @@ def store(array, row, column, vector):
     array[row, column : column + LANES] = vector
 
 
+def prefetch(array, row, column):
+    """Have the cache line of an element read while other work goes on; nothing else changes."""
+    if row < 0 or row >= array.shape[0] or column < 0 or column >= array.shape[1]:
+        raise IndexError(f"[{row}, {column}] is outside of shape {array.shape}")
+
+
+def side_by_side(array):
+    """Whether the elements of a row are neighbours in memory, as ``transpose`` needs them."""
+    return array.strides[1] == array.itemsize
+
+
+def transpose(X, row, column, XT, b):
+    """Rows ``row ...`` of ``X``, as many as a vector has lanes, into columns ``b ...`` of ``XT``.
+
+    Of their features it takes ``column ...``: 8, or as many as there are lanes where those are fewer.
+    """
+    _transpose(X, range(row, row + LANES), column, XT, b)
+
+
+def transpose_chosen(X, order, panel, start, column, XT, b):
+    """The same of the rows ``panel + order[start ...]``."""
+    if start < 0 or start + LANES > len(order):
+        raise IndexError(f"[{start}:{start + LANES}] is outside of shape {order.shape}")
+    _transpose(X, [panel + int(row) for row in order[start : start + LANES]], column, XT, b)
+
+
+def _transpose(X, rows, column, XT, b):
+    end = column + min(LANES, 8)
+    if min(rows) < 0 or max(rows) >= X.shape[0] or column < 0 or end > X.shape[1]:
+        raise IndexError(f"[{list(rows)}, {column}:{end}] is outside of shape {X.shape}")
+    for row in range(column, end):
+        store(XT, row, b, X[rows, row])
+
+
 def broadcast(array, row, column):
     """A vector with one element of an array in every lane."""
     if row < 0 or column < 0:
