@@ -407,6 +407,19 @@ def test_a_full_disk_ends_the_cache_and_not_the_fit(tmp_path, X, monkeypatch):
         rows_of(open_source(path, cache="disk"))
 
 
+def test_blocks_of_a_cache_on_disk_keep_their_rows(tmp_path, X):
+    """Each is a map of its own, with the source closed too."""
+    source = open_source(parquet_files(tmp_path / "p", X), weight_column="w", cache="disk", block_rows=100)
+    copies = [block.copy() for block in source.blocks()]
+    blocks = list(source.blocks())
+    source.close()
+    assert len(blocks) > 2
+    for block, copy in zip(blocks, copies, strict=True):
+        assert np.array_equal(block.X, copy.X)
+        assert np.array_equal(block.weight, copy.weight)
+        assert block.end == copy.end
+
+
 def test_a_disk_without_room_is_not_filled(tmp_path, X, monkeypatch):
     monkeypatch.setattr(caching.shutil, "disk_usage", lambda _: SimpleNamespace(free=2000))
     # Of files whose rows are counted, and of those whose are not.

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from families import CASES
 import fastem
 from fastem import Checkpoint, fit, open_source
 from fastem.streaming import checkpoints
+from fastem.streaming.side_by_side import side_by_side
 
 K, D = 3, 2
 
@@ -131,6 +133,64 @@ def test_threads_do_not_matter(compiled_engine, n_threads, rng):
     source = open_source(groups(rng, 30_000, np.float32), block_rows=8192)
     options = {"random_state": 0, "engine": compiled_engine, "max_iter": 5}
     assert_same(fit(source, "gaussian", 3, n_threads=n_threads, **options), fit(source, "gaussian", 3, **options))
+
+
+@pytest.mark.parametrize("cache", [None, "memory", "disk"])
+def test_blocks_side_by_side_give_the_same_bits(tmp_path, cache, rng):
+    """Of columns in buffers that are used again, the last block a part of one."""
+    path = parquet_files(tmp_path, groups(rng, 30_000, np.float32))
+    start = fit(open_source(path), "gaussian", 3, random_state=0, max_iter=1).params
+    options = {"start": start, "engine": "cython", "max_iter": 4, "tol": 0.0}
+    one, two = (
+        fit(open_source(path, cache=cache, block_rows=700), "gaussian", 3, n_threads=n, **options) for n in (1, 2)
+    )
+    assert_same(one, two)
+
+
+def test_two_blocks_at_a_time_are_taken_in_their_order():
+    in_use, most, lock = set(), [], threading.Lock()
+
+    def items():
+        for number in range(50):
+            with lock:
+                in_use.add(number)
+                most.append(len(in_use))
+            yield number
+
+    def work(number):
+        time.sleep(0.002 * (number % 3))
+        with lock:
+            in_use.discard(number)
+        return number
+
+    assert list(side_by_side(items(), work)) == list(range(50))
+    assert max(most) == 2
+
+
+@pytest.mark.parametrize("part", ["read", "work"])
+def test_errors_of_blocks_come_in_their_place(part):
+    closed = []
+
+    def items():
+        try:
+            for number in range(9):
+                if part == "read" and number == 4:
+                    raise OSError("no such block")
+                yield number
+        finally:
+            closed.append(True)
+
+    def work(number):
+        if part == "work" and number == 4:
+            raise OSError("no such block")
+        return number
+
+    done = []
+    with pytest.raises(OSError, match="no such block"):
+        for each in side_by_side(items(), work):
+            done.append(each)
+    assert done == [0, 1, 2, 3]
+    assert closed == [True]
 
 
 def test_split_merge_acceleration_and_auto_regularisation_on_blocks(rng):

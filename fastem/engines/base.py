@@ -59,6 +59,8 @@ class Engine(ABC):
     """Runs passes. Engines hold no state of a fit and give the same numbers to rounding."""
 
     name: ClassVar[str]
+    #: Whether passes over different rows may run at a time without loss.
+    side_by_side: ClassVar[bool] = True
 
     def prepare(self, family: Family[Any], dtype: np.dtype[Any]) -> None:
         """Compile or load what passes of the family over rows of that float type need."""

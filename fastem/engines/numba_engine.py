@@ -45,6 +45,8 @@ def _numba_threads(n_threads: int) -> Iterator[None]:
 
 class NumbaEngine(PanelwiseEngine):
     name = "numba"
+    # Its parallel driver runs in the main thread alone.
+    side_by_side = False
 
     def prepare(self, family: Family[Any], dtype: np.dtype[Any]) -> None:
         for name in drivers.DRIVERS:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from fastem.data.blocks import BEGIN
+from fastem.data.blocks import BEGIN, Block, Position
 from fastem.data.sources import OnBlock, Source, open_source
+from fastem.engines import pass_work
 from fastem.engines.base import total_weight
+from fastem.engines.threads import resolve_threads
 from fastem.families import Family, Params
 from fastem.passes import ArrayRows, Rows, Runner, moments_about
 from fastem.restarts import PANELS, RESTARTS
 from fastem.sampling import Reservoir, as_random_state
 from fastem.stats import Moments, Stats
 from fastem.streaming.checkpoints import Checkpoint, Journal
+from fastem.streaming.side_by_side import side_by_side
 from fastem.streaming.survey import Survey, VarianceSums
 
 
@@ -137,18 +141,30 @@ class SourceRows(Rows):
                 return finished
             total, start, n_rows = journal.beginning(key)
         e_step = runner.engine.e_step(family, params, runner.n_threads)
-        for block in self.source.blocks(start):
-            stats = e_step(block.X, block.weight)
+        work = pass_work((self.source.block_rows, self.n_features), len(params.weights), family.moments)
+        for stats, end, n in self._each(lambda block: e_step(block.X, block.weight), work, runner, start):
             total = stats if total is None else total + stats
-            n_rows += len(block)
+            n_rows += n
             if journal is not None:
-                journal.block_is_done(key, total, block.end, n_rows)
+                journal.block_is_done(key, total, end, n_rows)
             self._tell(n_rows)
         assert total is not None
         self._check(total)
         if journal is not None:
             journal.add_stats(key, total)
         return total
+
+    def _each(
+        self, of_block: Callable[[Block], Stats], work: float, runner: Runner, start: Position = BEGIN
+    ) -> Iterator[tuple[Stats, Position, int]]:
+        """Of each block the statistics, which take about so many multiply-adds, the end, and the number of rows."""
+
+        def known(block: Block) -> tuple[Stats, Position, int]:
+            return of_block(block), block.end, len(block)
+
+        if runner.engine.side_by_side and resolve_threads(runner.n_threads, work) > 1:
+            return side_by_side(self.source.blocks(start, ahead=False), known)
+        return map(known, self.source.blocks(start))
 
     def _check(self, total: Stats) -> None:
         expected = self.survey().weight
@@ -173,8 +189,12 @@ class SourceRows(Rows):
         sample = self.survey().sample
         centre = np.average(sample.X.astype(np.float64), axis=0, weights=sample.sample_weight)
         total: Stats | None = None
-        for block in self.source.blocks():
-            stats = moments_about(centre, kind, block.X, block.weight, runner)
+        work = pass_work((self.source.block_rows, self.n_features), 1, kind)
+
+        def of_block(block: Block) -> Stats:
+            return moments_about(centre, kind, block.X, block.weight, runner)
+
+        for stats, _, _ in self._each(of_block, work, runner):
             total = stats if total is None else total + stats
         assert total is not None
         self._check(total)

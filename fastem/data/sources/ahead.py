@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 #: Items of a generator that are alive at a time: one in use, one that waits, one that is being made.
 ALIVE = 3
+#: Items that may be in use at a time where no thread reads ahead, the one that is being made included.
+AT_WORK = 2
 
 
 def read_ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:

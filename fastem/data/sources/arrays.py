@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from fastem.data.arrays import as_rows_unchecked, as_weights, is_plain
 from fastem.data.blocks import BEGIN, Position
+from fastem.data.sources.ahead import AT_WORK
 from fastem.data.sources.reading import Columns, FileState, Piece, Reader, generic_names, real_type
 from fastem.data.sources.rings import Ring, bytes_of
 
@@ -42,6 +44,7 @@ class ArrayReader(Reader):
         self._map = _map_below(X)
 
     def pieces(self, start: Position = BEGIN, n_rows: int = 2**16) -> Iterator[Piece]:
+        in_use: deque[np.ndarray] = deque()
         for first in range(start[1], len(self.X), n_rows):
             rows = slice(first, first + n_rows)
             X = self.X[rows]
@@ -51,8 +54,15 @@ class ArrayReader(Reader):
                     weight = X[:, self.columns.weight].astype(np.float64)
                 X = X[:, self.columns.indices]
             yield Piece("X", 0, first, X, weight=weight)
-            if self._map is not None:
-                _give_back(self._map, self.X[rows])
+            in_use.append(self.X[rows])
+            if len(in_use) == AT_WORK:
+                self._give_back(in_use.popleft())
+        while in_use:
+            self._give_back(in_use.popleft())
+
+    def _give_back(self, X: np.ndarray) -> None:
+        if self._map is not None:
+            _give_back(self._map, X)
 
     @property
     def whole(self) -> np.ndarray | None:

@@ -1,21 +1,22 @@
-"""Blocks kept for later passes: decoded once, then read at the speed of memory or of the disk's cache."""
+"""Blocks kept for later passes: decoded once, then as fast as rows in memory where the system keeps the file there."""
 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from threading import Lock
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 
 from fastem.data.blocks import BEGIN, Block, Position
-from fastem.data.sources.rings import Ring, bytes_of
+from fastem.data.sources.rings import bytes_of
 
 # Share of the free space that a cache nobody asked for may take.
 _SHARE = 0.5
@@ -58,10 +59,21 @@ class MemoryCache(Cache):
         yield from self._kept[self._number(start) :]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a block lies in the file: its columns or rows, then its weights."""
+
+    offset: int
+    n_rows: int
+    by_columns: bool
+    weighted: bool
+
+
 class DiskCache(Cache):
     """A file without a name, which is gone when the process is, however it ends.
 
-    It is read into buffers and not mapped: mapped pages would count as memory of the process.
+    Each block is a memory map of its own, which ends with it: only those in use count as memory of the process, and
+    none of it is copied.
     """
 
     def __init__(self, n_features: int, dtype: Any, folder: str | None = None) -> None:
@@ -72,19 +84,17 @@ class DiskCache(Cache):
         )
         # Nobody has to close a source.
         weakref.finalize(self, self._file.close)
-        self._shape = (n_features, np.dtype(dtype))
-        # Of each block: offset, number of rows, whether columns are contiguous, whether there are weights.
-        self._index: list[tuple[int, int, bool, bool]] = []
+        self._n_features, self._dtype = n_features, np.dtype(dtype)
+        self._places: list[_Place] = []
         self._end = 0
-        # Of the file's position: passes may run side by side.
-        self._lock = Lock()
 
     def _keep(self, block: Block) -> None:
-        offset = self._end
-        with self._lock:
-            for line in _lines(block):
-                self._write(bytes_of(np.ascontiguousarray(line)))
-        self._index.append((offset, len(block), not block.X.flags.c_contiguous, block.weight is not None))
+        # Where a map can begin.
+        self._end += -self._end % mmap.ALLOCATIONGRANULARITY
+        place = _Place(self._end, len(block), not block.X.flags.c_contiguous, block.weight is not None)
+        for line in _lines(block):
+            self._write(bytes_of(np.ascontiguousarray(line)))
+        self._places.append(place)
 
     def _write(self, data: memoryview) -> None:
         self._file.seek(self._end)
@@ -94,22 +104,25 @@ class DiskCache(Cache):
             data = data[written:]
 
     def blocks(self, start: Position = BEGIN) -> Generator[Block, None, None]:
-        ring = Ring(max((n for _, n, _, _ in self._index), default=0), *self._shape)
-        for number in range(self._number(start), len(self._index)):
-            offset, n_rows, by_columns, weighted = self._index[number]
-            block = ring.next(n_rows, "F" if by_columns else "C", weighted)
-            with self._lock:
-                self._file.seek(offset)
-                for line in _lines(block):
-                    self._read(bytes_of(line))
-            yield Block(block.X, block.weight, self.ends[number])
+        for number in range(self._number(start), len(self._places)):
+            if number + 1 < len(self._places):
+                self._fetch(self._places[number + 1])
+            yield self._mapped(self._places[number], self.ends[number])
 
-    def _read(self, left: memoryview) -> None:
-        while left:
-            n_read = self._file.readinto(left)  # type: ignore[attr-defined]
-            if not n_read:
-                raise OSError(errno.EIO, "the cache on disk was cut short", self.folder)
-            left = left[n_read:]
+    def _mapped(self, place: _Place, end: Position) -> Block:
+        n_values, n_weights = place.n_rows * self._n_features, place.n_rows * place.weighted
+        below = mmap.mmap(self._file.fileno(), self._n_bytes(place), access=mmap.ACCESS_READ, offset=place.offset)
+        values = np.frombuffer(below, self._dtype, n_values)
+        X = values.reshape(self._n_features, -1).T if place.by_columns else values.reshape(-1, self._n_features)
+        return Block(X, np.frombuffer(below, np.float64, n_weights, values.nbytes) if n_weights else None, end)
+
+    def _n_bytes(self, place: _Place) -> int:
+        return place.n_rows * (self._n_features * self._dtype.itemsize + 8 * place.weighted)
+
+    def _fetch(self, place: _Place) -> None:
+        """Have the system read a block while another one is in use."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file.fileno(), place.offset, self._n_bytes(place), os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         self._file.close()

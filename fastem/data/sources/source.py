@@ -111,10 +111,11 @@ class Source:
             self._cache.close()
             self._cache = None
 
-    def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+    def blocks(self, start: Position = BEGIN, ahead: bool = True) -> Generator[Block, None, None]:
         """Blocks in the order of the rows, from the ``end`` of one of them on.
 
-        A block's memory is used again once the next one is asked for: keep a ``copy()``.
+        A block's memory is used again once the next one is asked for: keep a ``copy()``. Unless ``ahead`` has a thread
+        make it before, the next one is made when it is asked for, and the one before it may still be in use then.
 
         Raises
         ------
@@ -123,14 +124,13 @@ class Source:
             since it was opened. The message names the place.
         """
         if self._cache is not None:
-            kept = self._cache.blocks(start)
-            yield from kept if isinstance(self._cache, MemoryCache) else read_ahead(kept)
+            yield from self._cache.blocks(start)
             return
         if self._reader.in_memory:
             yield from self._checked(start)
             return
         keeping = self._new_cache() if start == BEGIN else None
-        blocks = read_ahead(self._checked(start))
+        blocks = read_ahead(self._checked(start)) if ahead else self._checked(start)
         # Written by this thread: the other one has enough to do with decoding.
         yield from blocks if keeping is None else keeping(blocks)
         if keeping is not None:
