@@ -35,7 +35,7 @@ _PANEL_ROWS = (1024, 16384)
 # read once a block. Where scatter matrices are summed from three copies of the block in its scratch: less, or still
 # less if with these and not with those the copies stay in the nearest cache. Not 1 or 2 KiB, whose rows share addresses
 # modulo 4096: the posterior of 64 components took up to twice as long.
-_BLOCK, _COPIED_BLOCKS = 224, (160, 96)
+_BLOCK, _COPIED_BLOCKS = 192, (160, 96)
 # Features up to which scatter matrices need no copies.
 _FEW_FEATURES = 8
 _NEAREST_CACHE = 40_000
