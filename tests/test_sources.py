@@ -409,7 +409,8 @@ def test_a_full_disk_ends_the_cache_and_not_the_fit(tmp_path, X, monkeypatch):
 
 def test_blocks_of_a_cache_on_disk_keep_their_rows(tmp_path, X):
     """Each is a map of its own, with the source closed too."""
-    source = open_source(parquet_files(tmp_path / "p", X), weight_column="w", cache="disk", block_rows=100)
+    path = parquet_files(tmp_path / "p", X, w=np.arange(1.0, len(X) + 1))
+    source = open_source(path, weight_column="w", cache="disk", block_rows=101)
     copies = [block.copy() for block in source.blocks()]
     blocks = list(source.blocks())
     source.close()

@@ -20,10 +20,12 @@ from fastem.data.sources.rings import bytes_of
 
 # Share of the free space that a cache nobody asked for may take.
 _SHARE = 0.5
+# Rows that are written at a time, for which columns are made rows in the nearest caches.
+_WRITTEN_ROWS = 2**13
 
 
 class Cache(ABC):
-    """Blocks of one whole pass."""
+    """Blocks of one whole pass, their rows in C order: kernels read these in less time than columns."""
 
     def __init__(self) -> None:
         self.ends: list[Position] = []
@@ -53,7 +55,8 @@ class MemoryCache(Cache):
         self._kept: list[Block] = []
 
     def _keep(self, block: Block) -> None:
-        self._kept.append(block.copy())
+        weight = None if block.weight is None else block.weight.copy()
+        self._kept.append(Block(np.array(block.X, order="C"), weight, block.end))
 
     def blocks(self, start: Position = BEGIN) -> Generator[Block, None, None]:
         yield from self._kept[self._number(start) :]
@@ -61,11 +64,10 @@ class MemoryCache(Cache):
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a block lies in the file: its columns or rows, then its weights."""
+    """Where a block lies in the file: its weights, which are of 8 bytes whatever the rows are, then its rows."""
 
     offset: int
     n_rows: int
-    by_columns: bool
     weighted: bool
 
 
@@ -91,9 +93,11 @@ class DiskCache(Cache):
     def _keep(self, block: Block) -> None:
         # Where a map can begin.
         self._end += -self._end % mmap.ALLOCATIONGRANULARITY
-        place = _Place(self._end, len(block), not block.X.flags.c_contiguous, block.weight is not None)
-        for line in _lines(block):
-            self._write(bytes_of(np.ascontiguousarray(line)))
+        place = _Place(self._end, len(block), block.weight is not None)
+        if block.weight is not None:
+            self._write(bytes_of(np.ascontiguousarray(block.weight)))
+        for start in range(0, len(block), _WRITTEN_ROWS):
+            self._write(bytes_of(np.ascontiguousarray(block.X[start : start + _WRITTEN_ROWS])))
         self._places.append(place)
 
     def _write(self, data: memoryview) -> None:
@@ -110,11 +114,10 @@ class DiskCache(Cache):
             yield self._mapped(self._places[number], self.ends[number])
 
     def _mapped(self, place: _Place, end: Position) -> Block:
-        n_values, n_weights = place.n_rows * self._n_features, place.n_rows * place.weighted
         below = mmap.mmap(self._file.fileno(), self._n_bytes(place), access=mmap.ACCESS_READ, offset=place.offset)
-        values = np.frombuffer(below, self._dtype, n_values)
-        X = values.reshape(self._n_features, -1).T if place.by_columns else values.reshape(-1, self._n_features)
-        return Block(X, np.frombuffer(below, np.float64, n_weights, values.nbytes) if n_weights else None, end)
+        weight = np.frombuffer(below, np.float64, place.n_rows * place.weighted)
+        X = np.frombuffer(below, self._dtype, place.n_rows * self._n_features, weight.nbytes)
+        return Block(X.reshape(-1, self._n_features), weight if place.weighted else None, end)
 
     def _n_bytes(self, place: _Place) -> int:
         return place.n_rows * (self._n_features * self._dtype.itemsize + 8 * place.weighted)
@@ -126,12 +129,6 @@ class DiskCache(Cache):
 
     def close(self) -> None:
         self._file.close()
-
-
-def _lines(block: Block) -> list[np.ndarray]:
-    """Contiguous parts of a block, in the order in which they are written."""
-    X = [block.X] if block.X.flags.c_contiguous else list(block.X.T)
-    return X if block.weight is None else [*X, block.weight]
 
 
 def room_on_disk() -> float:
