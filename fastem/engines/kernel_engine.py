@@ -32,13 +32,11 @@ _LABELLED_ROWS = 2**20
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
 # Rows of a block in double precision, twice as many in single: many, since a component's statistics and factor are
-# read once a block. Where scatter matrices are summed from three copies of the block in its scratch: less, or still
-# less if with these and not with those the copies stay in the nearest cache. Not 1 or 2 KiB, whose rows share addresses
-# modulo 4096: the posterior of 64 components took up to twice as long.
-_BLOCK, _COPIED_BLOCKS = 192, (160, 96)
-# Features up to which scatter matrices need no copies.
-_FEW_FEATURES = 8
-_NEAREST_CACHE = 40_000
+# read once a block; less where scatter matrices are summed from three copies of the block in its scratch. Not 1 or 2
+# KiB, whose rows share addresses modulo 4096: the posterior of 64 components took up to twice as long.
+_BLOCK, _COPIED_BLOCK = 192, 160
+# Features up to which scatter matrices need no copies (`kernels.moments.full_moments`).
+_FEW_FEATURES = 32
 # Statistics of panels that wait to be added, in bytes.
 _GROUP_BYTES = 16 * 2**20
 # Statistics of this many values and more are added by several threads.
@@ -73,12 +71,8 @@ class Cut:
 
 
 def block_rows(n_features: int, moments: Moments, dtype: Any) -> int:
-    size = np.dtype(dtype).itemsize
-    if moments != "full" or n_features <= _FEW_FEATURES:
-        return _BLOCK * 8 // size
-    many, fewer = (rows * 8 // size for rows in _COPIED_BLOCKS)
-    bytes_of_many, bytes_of_fewer = (math.prod(scratch_shape(n_features, block)) * size for block in (many, fewer))
-    return fewer if bytes_of_fewer <= _NEAREST_CACHE < bytes_of_many else many
+    rows = _COPIED_BLOCK if moments == "full" and n_features > _FEW_FEATURES else _BLOCK
+    return rows * 8 // np.dtype(dtype).itemsize
 
 
 @lru_cache

@@ -4,7 +4,7 @@ The origin is the mean in the parameter row, ``theta[k, 1 : 1 + D]``; ``S[k] = [
 with ``d = x - origin``, always in double precision. A component without any responsibility in the block is skipped.
 """
 
-from fastem.kernels.scatter import rows_to_panels, scatter_few, scatter_panels
+from fastem.kernels.scatter import end_vector, first_vector, half_count, rows_to_panels, scatter_panels, scatter_vectors
 from fastem.kernels.vectors import add_lane_sums, broadcast, lane_sum, lanes, load, n_vectors, wide, zero
 
 
@@ -109,15 +109,21 @@ def full_moments(XT, n_rows, r, theta, scratch, S):
     n_features = XT.shape[0]
     few = 4
     if wide(XT):
-        few = 8
-    if n_features > few:
-        rows_to_panels(XT, n_rows, scratch)
+        few = 32
+    in_panels = 0
     for k in range(theta.shape[0]):
         mass = _mass(n_rows, r, k)
         if mass == 0:
             continue
         S[k, 0] += mass
-        if n_features > few:
-            scatter_panels(n_features, XT.shape[1], n_rows, r, theta, k, scratch, S)
-        else:
-            scatter_few(XT, n_rows, r, theta, k, S)
+        if n_features <= few:
+            first = first_vector(n_rows, r, k)
+            end = end_vector(n_rows, r, k)
+            # Panels take half as long again, but leave out single rows.
+            if n_features <= 8 or half_count(first, end, r, k):
+                scatter_vectors(XT, first, end, r, theta, k, S)
+                continue
+        if in_panels == 0:
+            rows_to_panels(XT, n_rows, scratch)
+            in_panels = 1
+        scatter_panels(n_features, XT.shape[1], n_rows, r, theta, k, scratch, S)

@@ -1,8 +1,12 @@
-from fastem.kernels.vectors cimport real, vec, add_lane_sums, add_lanes, all_less, broadcast, fill, is_double, lane_sum, lanes, load, n_vectors, store, truncate, wide, zero
+from fastem.kernels.vectors cimport real, vec, add_lane_sums, add_lanes, all_less, broadcast, fill, is_double, lane_sum, lanes, load, n_vectors, store, truncate, where_less, wide, zero
 
-cdef void scatter_few(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, double[:, ::1] S) noexcept nogil
-cdef inline void _square(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, Py_ssize_t i, double[:, ::1] S) noexcept nogil
-cdef inline void _rectangle(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, Py_ssize_t i, Py_ssize_t j, double[:, ::1] S) noexcept nogil
+cdef Py_ssize_t first_vector(Py_ssize_t n_rows, real[:, ::1] r, Py_ssize_t k) noexcept nogil
+cdef Py_ssize_t end_vector(Py_ssize_t n_rows, real[:, ::1] r, Py_ssize_t k) noexcept nogil
+cdef bint half_count(Py_ssize_t first, Py_ssize_t end, real[:, ::1] r, Py_ssize_t k) noexcept nogil
+cdef inline vec _least(real[:, ::1] array) noexcept nogil
+cdef void scatter_vectors(real[:, ::1] XT, Py_ssize_t first, Py_ssize_t end, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, double[:, ::1] S) noexcept nogil
+cdef inline void _square(real[:, ::1] XT, Py_ssize_t first, Py_ssize_t end, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, Py_ssize_t i, double[:, ::1] S) noexcept nogil
+cdef inline void _rectangle(real[:, ::1] XT, Py_ssize_t first, Py_ssize_t end, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, Py_ssize_t i, Py_ssize_t j, double[:, ::1] S) noexcept nogil
 cdef inline void _add_sums(Py_ssize_t n_features, Py_ssize_t k, Py_ssize_t start, Py_ssize_t j, vec a, vec b, vec c, vec d, double[:, ::1] S) noexcept nogil
 cdef inline Py_ssize_t _panel_width(real[:, ::1] array) noexcept nogil
 cdef void rows_to_panels(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] scratch) noexcept nogil
