@@ -61,7 +61,7 @@ class Block:
         return len(self.X)
 
     def as_panel(self) -> Cut:
-        return Cut(self.n_rows, self.n_rows, self.memory.XT.shape[2], 1.0)
+        return Cut(self.n_rows, self.n_rows, self.memory.XT.shape[2], 1.0, 0, self.n_rows)
 
     def log_p(self) -> np.ndarray:
         """Weighted log-densities by the formula, component by component."""

@@ -130,8 +130,17 @@ class Stats:
         there = every.mass > 0
         means = every.origin[there] + every.first[there] / every.mass[there, None]
         centre = every.mass[there] @ means / every.mass.sum()
-        S = every.recenter(np.broadcast_to(centre, every.origin.shape)).S.sum(axis=0, keepdims=True)
-        return Stats(self.weight, self.log_likelihood, centre[None], S, every.moments)
+        # As by ``recenter``, with the sums over the components as matrix products.
+        e, mass = every.origin - centre, every.mass
+        S = every.S.sum(axis=0, keepdims=True)
+        total = Stats(self.weight, self.log_likelihood, centre[None], S, every.moments)
+        total.first[...] += mass @ e
+        if every.moments == "diag":
+            total.second[...] += 2 * (every.first * e).sum(axis=0) + mass @ e**2
+        elif every.moments == "full":
+            cross = every.first.T @ e + (0.5 * mass[:, None] * e).T @ e
+            total.second[...] += cross + cross.T
+        return total
 
     def recenter(self, origin: np.ndarray) -> Stats:
         """The same statistics about another origin, by exact algebra.

@@ -11,6 +11,7 @@ from reference import TOLERANCE, assert_close, naive_pass
 
 import fastem
 from fastem.data.arrays import as_rows
+from fastem.engines import Runs
 
 WANTED = ("labels", "log_likelihood", "responsibilities")
 
@@ -50,6 +51,45 @@ def test_shapes(case, engine, shape, dtype, rng):
     X = case.rows(rng, n_samples, n_features).astype(dtype)
     params = case.params(rng, n_components, n_features)
     check_against_naive(case, engine, X, params, rng.uniform(0.1, 2.0, size=n_samples) if n_features == 3 else None)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "runs", [Runs(0, 3, 40), Runs(2, 3, 40), Runs(1, 4, 7), Runs(0, 1, 1000), Runs(1, 2, 300)], ids=str
+)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_runs_of_rows(case, engine, weighted, runs, dtype, rng):
+    """What lies in runs gives what its copy gives, the last run of the array being shorter or not."""
+    for n_samples in (590, 600):
+        X, params = case.rows(rng, n_samples, 3).astype(dtype), case.params(rng, 2, 3)
+        weight = rng.uniform(0.1, 2.0, size=n_samples) if weighted else None
+        copied = runs.of(X), None if weight is None else runs.of(weight)
+        assert len(copied[0]) == runs.count(n_samples)
+        runner = fastem.get_engine(engine)
+        expected = runner.accumulate(case.family, copied[0], params, sample_weight=copied[1])
+        found = [
+            runner.accumulate(case.family, X, params, sample_weight=weight, runs=runs, n_threads=n) for n in (1, 2)
+        ]
+        assert np.array_equal(found[0].S, found[1].S)
+        assert found[0].weight == expected.weight
+        assert_close(found[0].S, expected.S, TOLERANCE[X.dtype.name], "S")
+        assert_close(found[0].log_likelihood, expected.log_likelihood, TOLERANCE[X.dtype.name], "log_likelihood")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_value_that_is_not_finite_makes_the_log_likelihood_so(case, engine, dtype, value, rng):
+    """Also where components are screened: online EM looks at nothing else."""
+    for n_features, n_components in ((1, 1), (3, 2), (8, 8)):
+        params = case.params(rng, n_components, n_features)
+        for feature in {0, n_features - 1}:
+            X = case.rows(rng, 50, n_features).astype(dtype)
+            X[20, feature] = value
+            with np.errstate(all="ignore"):
+                stats = fastem.get_engine(engine).accumulate(case.family, X, params)
+            assert not np.isfinite(stats.log_likelihood)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -113,16 +113,56 @@ def test_interleaved_mini_batches_represent_sorted_rows(rng):
     np.testing.assert_allclose(np.sort(found.params.means.ravel()), [0, 8], atol=0.1)
 
 
-@pytest.mark.parametrize(("n", "n_rows"), [(1000, 100), (100_003, 9000), (50, 7), (20, 20)])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("family", [fastem.Gaussian("full"), fastem.Gaussian("tied")], ids=["full", "tied"])
+def test_large_mini_batches_of_sorted_rows_are_read_where_they_lie(family, dtype, weighted, order, engine, rng):
+    """They learn what copies of their rows teach, which come from all over the array."""
+    if engine == "python":
+        pytest.skip("takes minutes; it has the runs' test in test_engines.py")
+    X = np.sort(np.concatenate([rng.normal(0, 1, 60_000), rng.normal(8, 1, 60_001)]))[:, None]
+    X = np.asarray(np.hstack([X, rng.normal(size=X.shape)]), dtype=dtype, order=order)
+    weight = rng.uniform(0.5, 1.5, len(X)) if weighted else None
+    pieces = list(Block(X, weight).cut(20_000, interleave=True))
+    assert len(pieces) == 6
+    assert all(piece.X is X and piece.weight is weight for piece in pieces)
+    start = fastem.fit(X[::100], family, 2, random_state=0, max_iter=3).params
+    options = {"family": family, "n_components": 2, "start": start, "engine": engine}
+    found = fit_online(X, sample_weight=weight, batch_size=20_000, **options)
+    copies = [piece.gathered() for piece in pieces]
+    blocks = [c.X if c.weight is None else (c.X, c.weight) for c in copies]
+    assert_close(found.params, fit_online(blocks, **options).params, 1e-4 if dtype == np.float32 else 1e-10)
+    np.testing.assert_allclose(found.params.weights, 0.5, atol=0.02)
+    np.testing.assert_allclose(np.sort(found.params.means[:, 0]), [0, 8], atol=0.05)
+
+
+@pytest.mark.parametrize("method", ["stepwise", "incremental"])
+@pytest.mark.parametrize("interleave", [False, True])
+def test_rows_of_no_use_are_named_whichever_mini_batch_they_are_in(method, interleave, rng):
+    """Nobody looks for them: the log-likelihood tells."""
+    X = rng.normal(size=(50_000, 2))
+    X[41_234, 1] = np.nan
+    with pytest.raises(ValueError, match=r"NaN .*row 41234"):
+        fit_online(X, n_components=2, method=method, interleave=interleave, batch_size=20_000, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("n", "n_rows"), [(1000, 100), (100_003, 9000), (500_003, 40_000), (3_000_001, 900_000), (50, 7), (20, 20)]
+)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_cuts_have_each_row_once(n, n_rows, order):
     X = np.asarray(np.arange(2.0 * n).reshape(n, 2), order=order)
     for interleave in (False, True):
         pieces = list(Block(X, X[:, 0].copy()).cut(n_rows, interleave))
+        in_place = pieces[0].runs is not None
+        assert in_place == (interleave and n_rows > 2**15)
         sizes = [len(piece) for piece in pieces]
-        assert min(sizes) >= n_rows
+        assert sizes == [len(piece.gathered().X) for piece in pieces]
+        assert min(sizes) >= n_rows - in_place * pieces[0].X.shape[0] // 64
         assert max(sizes) - min(sizes) <= 1 or interleave
         assert max(sizes) < 2 * n_rows
+        pieces = [piece.gathered() for piece in pieces]
         assert all(np.array_equal(piece.X[:, 0], piece.weight) for piece in pieces)
         assert np.array_equal(np.sort(np.concatenate([piece.weight for piece in pieces])), X[:, 0])
         if interleave:

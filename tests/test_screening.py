@@ -61,6 +61,15 @@ def test_no_bit_depends_on_it(kernel_engine, dtype, weighted, rng, monkeypatch):
     assert (screened[-1] == 0).mean() > 0.5
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_still_seen(kernel_engine, value, rng):
+    X, params = separated(rng, 40)
+    for feature in (0, D - 1):
+        odd = X.copy()
+        odd[17, feature] = value
+        assert not np.isfinite(fastem.get_engine(kernel_engine).accumulate(FAMILY, odd, params).log_likelihood)
+
+
 def test_only_where_it_pays(rng):
     _, apart = separated(rng, 10)
     _, close = separated(rng, 10, spread=1.0)

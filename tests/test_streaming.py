@@ -147,6 +147,24 @@ def test_blocks_side_by_side_give_the_same_bits(tmp_path, cache, rng):
     assert_same(one, two)
 
 
+@pytest.mark.parametrize(("cache", "expected"), [(None, {"fastem-reader"}), ("disk", {"fastem-pass"})])
+def test_one_thread_decodes_and_two_take_turns_at_what_a_cache_holds(tmp_path, cache, expected, rng):
+    source = open_source(parquet_files(tmp_path, groups(rng, 30_000)), cache=cache, block_rows=5000)
+    start = fit(source, "gaussian", 3, random_state=0, max_iter=1).params
+    read_by, of = set(), source._reader if cache is None else source._cache
+    name = "pieces" if cache is None else "blocks"
+    read = getattr(of, name)
+
+    def watched(*given):
+        for item in read(*given):
+            read_by.add(threading.current_thread().name)
+            yield item
+
+    setattr(of, name, watched)
+    fit(source, "gaussian", 3, start=start, engine="cython", n_threads=2, max_iter=3, tol=0.0)
+    assert read_by - {"MainThread"} == expected  # which makes the survey of what is cached
+
+
 def test_two_blocks_at_a_time_are_taken_in_their_order():
     in_use, most, lock = set(), [], threading.Lock()
 

@@ -6,8 +6,8 @@ def cpu_level():
 
 
 def run_accumulate_panels(
-    log_density, accumulate, X, sample_weight, given, order, start, stop, panel_rows, theta, common, taken, XT, log_p,
-    rows, scratch, S, log_likelihood,
+    log_density, accumulate, X, sample_weight, given, order, start, stop, panel_rows, step, theta, common, taken, XT,
+    log_p, rows, scratch, S, log_likelihood,
 ):  # fmt: skip
     density_kernel = log_density_kernel(log_density)
     accumulate_kernel = moments_kernel(accumulate)
@@ -15,7 +15,7 @@ def run_accumulate_panels(
         # Several threads are in here; each panel goes to the one that takes its number.
         p = fastem_take(cython.address(taken[0]))
         while p < S.shape[0]:
-            first = start + p * panel_rows
+            first = start + p * step
             last = min(first + panel_rows, stop)
             log_likelihood[p] = accumulate_panel(
                 density_kernel, accumulate_kernel, X, sample_weight, given, order, first, last, theta, common, XT,

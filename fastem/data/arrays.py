@@ -123,7 +123,7 @@ def as_weights(sample_weight: Any, n_samples: int, are_all: bool = True) -> np.n
         weights = np.full(n_samples, float(weights))
     if weights.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), but got {weights.shape}")
-    if not np.isfinite(weights).all() or (weights < 0).any():
+    if not all_finite(weights) or weights.min(initial=0.0) < 0:
         raise ValueError("sample_weight must be finite and non-negative")
     if are_all and not weights.sum() > 0:
         raise ValueError("sample_weight must not be all zero: no row would count")
@@ -134,7 +134,7 @@ def sample_rows(
     X: np.ndarray, sample_weight: np.ndarray | None, most: int, rng: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows of positive weight and their weights: all, or ``most`` drawn at random where there are more."""
-    rows = None if sample_weight is None or (sample_weight > 0).all() else np.flatnonzero(sample_weight > 0)
+    rows = None if sample_weight is None or sample_weight.min(initial=1.0) > 0 else np.flatnonzero(sample_weight > 0)
     n_rows = len(X) if rows is None else len(rows)
     if n_rows > most:
         # Sorted, so that a memory map is read forwards.

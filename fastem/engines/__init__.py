@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 from functools import cache
 
-from fastem.engines.base import Engine, Posterior, pass_work
+from fastem.engines.base import Engine, Posterior, Runs, pass_work
 from fastem.engines.notices import say_once
 
 ENGINES = ("numba", "cython", "numpy", "python")
 
-__all__ = ["ENGINES", "Engine", "Posterior", "available_engines", "choose_engine", "get_engine", "pass_work"]
+__all__ = ["ENGINES", "Engine", "Posterior", "Runs", "available_engines", "choose_engine", "get_engine", "pass_work"]
 
 
 @cache

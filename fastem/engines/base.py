@@ -51,6 +51,36 @@ class Posterior:
         )
 
 
+@dataclass(frozen=True)
+class Runs:
+    """Every so many runs of rows of an array one: a part that is spread over all of it, read where it lies.
+
+    Attributes
+    ----------
+    first, every : int
+        The runs ``first``, ``first + every``, ``first + 2 every``, ... of the array.
+    n_rows : int
+        Rows of a run; the last one of the array may have fewer.
+    """
+
+    first: int
+    every: int
+    n_rows: int
+
+    def starts(self, n_samples: int) -> range:
+        """First rows of the runs, in an array of so many rows."""
+        return range(self.first * self.n_rows, n_samples, self.every * self.n_rows)
+
+    def count(self, n_samples: int) -> int:
+        """Rows of the runs, of an array of so many rows."""
+        starts = self.starts(n_samples)
+        return (len(starts) - 1) * self.n_rows + min(self.n_rows, n_samples - starts[-1]) if starts else 0
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """A copy of what belongs to the rows of the runs."""
+        return np.concatenate([values[start : start + self.n_rows] for start in self.starts(len(values))])
+
+
 #: Rows and their weights to statistics.
 EStep = Callable[..., Stats]
 
@@ -76,10 +106,11 @@ class Engine(ABC):
         sample_weight: np.ndarray | None = None,
         n_threads: int | None = None,
         order: np.ndarray | None = None,
+        runs: Runs | None = None,
     ) -> Stats:
-        """E-step: statistics of all rows under ``params``, about the components' means.
+        """E-step: statistics of all rows, or of those in ``runs``, under ``params``, about the components' means.
 
-        ``order`` is what ``group_rows`` of this engine made for as many rows and components.
+        ``order`` is what ``group_rows`` of this engine made for as many rows and components; it goes with all rows.
         """
 
     def e_step(self, family: Family[Any], params: Params, n_threads: int | None = None) -> EStep:

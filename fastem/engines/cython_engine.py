@@ -37,6 +37,9 @@ class CythonEngine(KernelEngine):
     def __init__(self) -> None:
         compiled.module("float64")  # raises where nothing was compiled
 
+    def _at_work(self, n_panels: int, n_threads: int) -> int:
+        return min(n_panels, n_threads)
+
     def _accumulate_group(
         self,
         kernels: tuple[Any, Any],
@@ -52,7 +55,7 @@ class CythonEngine(KernelEngine):
         module = _module(packed)
         capsules = module.__pyx_capi__
         inputs = (capsules[kernels[0].__name__], capsules[kernels[1].__name__], *data)
-        rows = (first * cut.panel_rows, cut.n_samples, cut.panel_rows)
+        rows = (cut.start(first), cut.n_samples, cut.panel_rows, cut.step)
         parameters = (packed.theta, packed.common)
 
         def run(taken: np.ndarray, memory: tuple[np.ndarray, ...]) -> None:
@@ -118,7 +121,7 @@ class CythonEngine(KernelEngine):
     ) -> None:
         module = _module(packed)
         inputs = (module.__pyx_capi__[log_density.__name__], X)
-        rows = (first * cut.panel_rows, cut.n_samples, cut.panel_rows, count)
+        rows = (cut.start(first), cut.n_samples, cut.panel_rows, count)
         outputs = (found.labels, found.log_likelihood, found.responsibilities)
 
         def run(taken: np.ndarray, memory: tuple[np.ndarray, ...]) -> None:

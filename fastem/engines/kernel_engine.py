@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.engines.base import REALS, Engine, EStep, Posterior, check_pass, pass_work, total_weight
+from fastem.engines.base import REALS, Engine, EStep, Posterior, Runs, check_pass, pass_work, total_weight
 from fastem.engines.pool import run_on_threads
 from fastem.engines.threads import resolve_threads
 from fastem.families.base import MOMENT_KERNELS, Family, Packed, Params, origin_only, scratch_shape
@@ -45,16 +45,33 @@ _PARALLEL_VALUES = 2**15
 
 @dataclass(frozen=True)
 class Cut:
-    """How rows are cut: blocks of rows that fit the cache, panels of blocks that are summed in order."""
+    """How rows are cut: blocks of rows that fit the cache, panels of blocks that are summed in order.
+
+    Attributes
+    ----------
+    n_samples : int
+        Where the last panel ends, at most.
+    panel_rows, block : int
+    work : float
+        Of all panels, in multiply-adds.
+    begin, step : int
+        First row of the first panel, and from there to that of the next one.
+    """
 
     n_samples: int
     panel_rows: int
     block: int
     work: float
+    begin: int
+    step: int
 
     @property
     def n_panels(self) -> int:
-        return -(-self.n_samples // self.panel_rows)
+        return len(range(self.begin, self.n_samples, self.step))
+
+    def start(self, panel: int) -> int:
+        """First row of a panel."""
+        return self.begin + panel * self.step
 
     def groups(self, panel_values: int, n_threads: int) -> Iterator[tuple[int, int]]:
         """First panel and number of panels of each group that runs at a time."""
@@ -63,7 +80,7 @@ class Cut:
             return
         # As many for each thread: one panel more would keep a single thread busy while the others wait. Eight panels of
         # full size, or more of smaller ones: threads start and end once a group.
-        panel_work = self.work * self.panel_rows / self.n_samples
+        panel_work = self.work / self.n_panels
         each = min(64, max(8, int(8 * _PANEL_WORK / panel_work)))
         size = n_threads * min(each, max(1, _GROUP_BYTES // (8 * panel_values * n_threads)))
         for first in range(0, self.n_panels, size):
@@ -82,10 +99,20 @@ def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moment
     least = max(_PANEL_ROWS[0], n_moments(moments, n_features) // 8)
     rows = min(max(_PANEL_WORK / per_row, least), _PANEL_ROWS[1], max(n_samples / 64, least))
     block = block_rows(n_features, moments, dtype)
-    return Cut(n_samples, -(-int(rows) // block) * block, block, n_samples * per_row)
+    rows = -(-int(rows) // block) * block
+    return Cut(n_samples, rows, block, n_samples * per_row, 0, rows)
 
 
-# Memory of a thread's last pass over a single panel: in a fit of few rows, allocation would take a part of the time.
+def cut_runs(runs: Runs, n_samples: int, n_components: int, n_features: int, moments: Moments, dtype: Any) -> Cut:
+    """Each run is a panel."""
+    work = pass_work((runs.count(n_samples), n_features), n_components, moments)
+    starts = runs.starts(n_samples)
+    return Cut(n_samples, runs.n_rows, block_rows(n_features, moments, dtype), work, starts.start, starts.step)
+
+
+# Memory of a thread's last pass where it is no more than so many bytes: in a pass over few rows, allocation would take
+# a part of the time.
+_KEPT_BYTES = 2**20
 _kept = threading.local()
 
 
@@ -105,7 +132,7 @@ class Scratch:
             return _kept.scratch
         shapes = ((n_features, block), (n_components, block), (3, block), scratch_shape(n_features, block))
         scratch = cls(*_aligned([(n, *shape) for shape in shapes], dtype))
-        if n == 1:
+        if sum(map(math.prod, shapes)) * n * dtype.itemsize <= _KEPT_BYTES:
             _kept.key, _kept.scratch = key, scratch
         return scratch
 
@@ -144,9 +171,10 @@ class KernelEngine(Engine):
         sample_weight: np.ndarray | None = None,
         n_threads: int | None = None,
         order: np.ndarray | None = None,
+        runs: Runs | None = None,
     ) -> Stats:
         packed = family.pack(params, X.dtype)
-        return self._posterior_statistics(family, X, params, packed, sample_weight, n_threads, order)
+        return self._posterior_statistics(family, X, params, packed, sample_weight, n_threads, order, runs)
 
     def e_step(self, family: Family[Any], params: Params, n_threads: int | None = None) -> EStep:
         @cache
@@ -154,7 +182,7 @@ class KernelEngine(Engine):
             return family.pack(params, dtype)
 
         def accumulate(X: np.ndarray, sample_weight: np.ndarray | None = None) -> Stats:
-            return self._posterior_statistics(family, X, params, packed(X.dtype), sample_weight, n_threads, None)
+            return self._posterior_statistics(family, X, params, packed(X.dtype), sample_weight, n_threads)
 
         return accumulate
 
@@ -166,12 +194,13 @@ class KernelEngine(Engine):
         packed: Packed,
         sample_weight: np.ndarray | None,
         n_threads: int | None,
-        order: np.ndarray | None,
+        order: np.ndarray | None = None,
+        runs: Runs | None = None,
     ) -> Stats:
         check_pass(X, params.origin, sample_weight)
         kernels = (family.log_density_kernel, family.moments_kernel)
         given = (NONE_GIVEN[X.dtype.char], NO_ORDER if order is None else order)
-        return self._statistics(kernels, family.moments, X, sample_weight, given, packed, n_threads)
+        return self._statistics(kernels, family.moments, X, sample_weight, given, packed, n_threads, runs)
 
     def group_rows(
         self, family: Family[Any], X: np.ndarray, params: Params, *, n_threads: int | None = None
@@ -214,32 +243,41 @@ class KernelEngine(Engine):
         given: tuple[np.ndarray, np.ndarray],
         packed: Packed,
         n_threads: int | None,
+        runs: Runs | None = None,
     ) -> Stats:
         n_samples, n_features = X.shape
         n_components = packed.theta.shape[0]
-        cut = cut_rows(n_samples, n_components, n_features, moments, X.dtype)
+        about = (n_samples, n_components, n_features, moments, X.dtype)
+        cut = cut_rows(*about) if runs is None else cut_runs(runs, *about)
         threads = resolve_threads(n_threads, cut.work)
         weight = as_kernel_weight(sample_weight)
         shape = (n_components, n_moments(moments, n_features))
-        total = np.zeros(shape) if cut.n_panels > 1 else None
         log_likelihood = 0.0
         scratch = None
         for first, count in cut.groups(shape[0] * shape[1], threads):
             if scratch is None:
-                scratch = Scratch.allocate(count, n_features, n_components, cut.block, packed.theta.dtype)
-                S = np.empty((count, *shape))
+                at_work = self._at_work(count, threads)
+                scratch = Scratch.allocate(at_work, n_features, n_components, cut.block, packed.theta.dtype)
+                # Before the statistics of the panels, the sum of those before them.
+                S = np.empty((1 + count if cut.n_panels > 1 else 1, *shape))
                 sums = np.empty(count)
+            panels = S[-1:] if cut.n_panels == 1 else S[1 : 1 + count]
             data = (X, weight, *given)
-            self._accumulate_group(kernels, data, cut, first, packed, scratch, S[:count], sums[:count], threads)
-            if total is None:
-                total = S[0]
-            else:
-                _add_in_order(total, S[:count], threads)
-            for p in range(count):
-                log_likelihood += float(sums[p])
-        assert total is not None
+            self._accumulate_group(kernels, data, cut, first, packed, scratch, panels, sums[:count], threads)
+            if cut.n_panels > 1:
+                S[0] = _added_in_order(panels if first == 0 else S[: 1 + count], threads)
+            log_likelihood = sum(sums[:count].tolist(), log_likelihood)
         origin = packed.theta[:, 1 : 1 + n_features].astype(np.float64)
-        return stats_of(total, origin, total_weight(n_samples, sample_weight), log_likelihood, moments)
+        n_rows = n_samples if runs is None else runs.count(n_samples)
+        if runs is not None and sample_weight is not None:
+            sample_weight = runs.of(sample_weight)
+        # In memory of its own, without that of the panels.
+        total = S[0] if cut.n_panels == 1 else S[0].copy()
+        return stats_of(total, origin, total_weight(n_rows, sample_weight), log_likelihood, moments)
+
+    def _at_work(self, n_panels: int, n_threads: int) -> int:
+        """Panels of a group that need working memory of their own."""
+        return n_panels
 
     @abstractmethod
     def _accumulate_group(
@@ -295,17 +333,19 @@ class KernelEngine(Engine):
         """Run the panels ``first ... first + count - 1``, which write into their rows of ``found``."""
 
 
-def _add_in_order(total: np.ndarray, S: np.ndarray, n_threads: int) -> None:
-    """Add ``S[0]``, then ``S[1]``, ... to ``total``; large ones by parts, each of which is added in that order too."""
+def _added_in_order(S: np.ndarray, n_threads: int) -> np.ndarray:
+    """The sum of ``S[0]``, then ``S[1]``, ...; large ones by parts, each of which is added in that order too."""
+    total = np.empty(S.shape[1:])
     parts = min(len(total), n_threads) if total.size > _PARALLEL_VALUES else 1
     numbers = counter()
 
     def add() -> None:
         while (number := next(numbers)) < parts:
-            for panel in S:
-                total[number::parts] += panel[number::parts]
+            # Over the first axis: value by value in its order.
+            np.add.reduce(S[:, number::parts], axis=0, out=total[number::parts])
 
     run_on_threads(add, parts)
+    return total
 
 
 def as_kernel_weight(sample_weight: np.ndarray | None) -> np.ndarray:

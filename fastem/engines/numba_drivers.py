@@ -63,7 +63,7 @@ class Signatures:
             *inputs, size, size, matrix, matrix, matrix, matrix, matrix, matrix, types.float64[:, ::1]
         )
         self.accumulate_panels = types.void(
-            *(types.FunctionType(self.accumulate_panel), *inputs, size, size, size, matrix, matrix),
+            *(types.FunctionType(self.accumulate_panel), *inputs, size, size, size, size, matrix, matrix),
             *(cube, cube, cube, cube, types.float64[:, :, ::1], types.float64[::1]),
         )
         outputs = (types.intp[::1], row, matrix)
@@ -113,12 +113,12 @@ def block_kernel(kernel: Callable[..., Any], kind: str, dtype: np.dtype[Any]) ->
 # there for whoever may not enter Numba's threads.
 def _accumulate_panels(digest: str) -> Callable[..., Any]:
     def accumulate_panels(
-        accumulate_panel, log_density, accumulate, X, sample_weight, given, order, start, stop, panel_rows, theta,
-        common, XT, log_p, rows, scratch, S, log_likelihood,
+        accumulate_panel, log_density, accumulate, X, sample_weight, given, order, start, stop, panel_rows, step,
+        theta, common, XT, log_p, rows, scratch, S, log_likelihood,
     ):  # fmt: skip
         digest  # noqa: B018
         for p in prange(S.shape[0]):
-            first = start + p * panel_rows
+            first = start + p * step
             log_likelihood[p] = accumulate_panel(
                 log_density, accumulate, X, sample_weight, given, order, first, min(first + panel_rows, stop), theta,
                 common, XT[p], log_p[p], rows[p], scratch[p], S[p],

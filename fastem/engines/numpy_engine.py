@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.engines.base import Engine, Posterior, check_pass, total_weight
+from fastem.engines.base import Engine, Posterior, Runs, check_pass, total_weight
 from fastem.families.base import Family, Params
 from fastem.stats import Moments, Stats, moments_of, n_moments
 
@@ -48,8 +48,11 @@ class NumpyEngine(Engine):
         sample_weight: np.ndarray | None = None,
         n_threads: int | None = None,
         order: np.ndarray | None = None,
+        runs: Runs | None = None,
     ) -> Stats:
         check_pass(X, params.origin, sample_weight)
+        if runs is not None:
+            X, sample_weight = runs.of(X), None if sample_weight is None else runs.of(sample_weight)
         origin = params.origin
         S = np.zeros((origin.shape[0], n_moments(family.moments, X.shape[1])))
         log_likelihood = 0.0

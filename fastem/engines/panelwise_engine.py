@@ -41,7 +41,7 @@ class PanelwiseEngine(KernelEngine):
         run = self._accumulate_panel(*kernels, packed.theta.dtype)
 
         def panel(p: int) -> None:
-            start = (first + p) * cut.panel_rows
+            start = cut.start(first + p)
             stop = min(start + cut.panel_rows, cut.n_samples)
             sums[p] = run(*data, start, stop, packed.theta, packed.common, *scratch[p], S[p])
 
@@ -63,7 +63,7 @@ class PanelwiseEngine(KernelEngine):
         outputs = (found.labels, found.log_likelihood, found.responsibilities)
 
         def panel(p: int) -> None:
-            start = (first + p) * cut.panel_rows
+            start = cut.start(first + p)
             stop = min(start + cut.panel_rows, cut.n_samples)
             run(X, start, stop, packed.theta, packed.common, *scratch[p], *outputs)
 

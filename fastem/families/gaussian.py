@@ -298,12 +298,14 @@ class Gaussian(Family[GaussianParams]):
         return self._log_determinants(params) - 0.5 * (n_features * _LOG_2PI + squares)
 
     def update(self, stats: Stats) -> GaussianParams:
-        if self.is_relative:  # rows that come in pieces: relative to those so far
-            return self._relative_to(stats).update(stats)
+        # Of rows that come in pieces, relative to those so far.
         if self._is_plain and self.structure.is_free:
-            found = self.storage.free_update(stats, self.ridge)
+            ridge = _RELATIVE_RIDGE * _variances(stats.together()) if self.is_relative else self.ridge
+            found = self.storage.free_update(stats, ridge)
             if found is not None:
                 return found
+        if self.is_relative:
+            return self._relative_to(stats).update(stats)
         masses = component_masses(stats)
         weights, prior = masses / masses.sum(), self.prior
         if prior is not None:

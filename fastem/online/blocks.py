@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ def gather(blocks: Iterator[Block], n_rows: int, are_reused: bool) -> Block:
     n_weighted = 0
     for block in blocks:
         first.append(block.copy() if are_reused else block)
-        n_weighted += len(block) if block.weight is None else int(np.count_nonzero(block.weight))
+        weight = block.own_weight
+        n_weighted += len(block) if weight is None else int(np.count_nonzero(weight))
         if n_weighted >= n_rows:
             break
     if not first:
@@ -57,7 +59,7 @@ class Blocks:
     n_rows : int
         Rows of a mini-batch; larger blocks are cut, smaller ones are taken as they are.
     interleave : bool
-        Whether a mini-batch of an array, or of a large block, takes every m-th run of rows.
+        Whether a mini-batch of an array, or of a large block, takes every m-th run of rows, of many where they lie.
     """
 
     def __init__(self, source: Source, family: Family[Any], n_rows: int, interleave: bool) -> None:
@@ -74,21 +76,31 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Block]:
         for number, block in enumerate([self.whole] if self.whole is not None else self.source.blocks()):
+            self._check(number, block)
             for piece in block.cut(self.n_rows, self.interleave):
-                self._check(number, piece)
                 self.n_read += len(piece)
                 # From rows without weight there is nothing to learn.
-                if piece.weight is None or piece.weight.any():
+                weight = piece.own_weight
+                if weight is None or weight.any():
                     yield piece
 
-    def _check(self, number: int, piece: Block) -> None:
+    def _check(self, number: int, block: Block) -> None:
         try:
-            if self.whole is not None:
-                as_rows(piece.X)
-            self.family.check_data(piece.X)
+            self.family.check_data(block.X)
         except ValueError as error:
+            raise error if self.whole is not None else ValueError(f"block {number} (from 0): {error}") from error
+
+    @contextmanager
+    def naming_rows(self) -> Iterator[None]:
+        """Have errors name the row of the array that cannot be used, if there is one.
+
+        Values are not looked at before: one that is not finite makes the log-likelihood of its mini-batch so. And rows
+        of a piece, or of a sample, have other numbers than those of the array.
+        """
+        try:
+            yield
+        except ValueError:
             if self.whole is not None:
-                # Rows of a piece have other numbers than those of the array: it is asked, to name the row.
                 as_rows(self.whole.X)
                 self.family.check_data(self.whole.X)
-            raise ValueError(f"block {number} (from 0): {error}") from error
+            raise

@@ -29,7 +29,7 @@ Method = Literal["stepwise", "averaged", "incremental"]
 METHODS: tuple[str, ...] = get_args(Method)
 _INCREMENTAL_PASSES = 100
 # Mini-batches of an array: more of them cost more than they gain.
-_MOST_BATCHES = 100
+_MOST_BATCHES = 64
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ def fit_online(
         Weights of an array's rows.
     batch_size : int, optional
         Rows of a mini-batch; by default 32,768, or two for each free parameter where these are more (up to 50,000), or
-        a hundredth of a large array.
+        a 64th of a large array.
         The mini-batches of an array or of a large block are equal, of so many rows or some more.
     interleave : bool
-        A mini-batch of an array is a copy of rows from all over it (every m-th run of up to 64), so that it represents
-        all of them where they are sorted. Without, it is rows in a row, read where they lie. Streams are taken as they
-        come.
+        A mini-batch of an array has rows from all over it (every m-th run), so that it represents all of them where
+        they are sorted; one of 16,384 rows and more is read where it lies, a smaller one is a copy. Without, it is rows
+        in a row. Streams are taken as they come.
     n_passes : int, optional
         Passes over the rows: by default 1, at most 100 with "incremental". More than one needs an array, a list of
         blocks, or an object that gives the same blocks each time it is iterated.
@@ -159,30 +159,33 @@ def fit_online(
     runner = choose_engine(engine, work)
     e_step = block_step(family, runner, n_threads)
     stream = iter(blocks if method != "incremental" else Blocks(source, family, n_rows, interleave))
-    first = gather(stream, gathering_rows(n_parameters), source.reuses_memory)
-    whole = blocks.whole or first
-    params = find_start(whole, family, n_components, start, rng, runner, n_threads, n_init=n_init)
+    with blocks.naming_rows():
+        first = gather(stream, gathering_rows(n_parameters), source.reuses_memory)
+        whole = blocks.whole or first
+        params = find_start(whole, family, n_components, start, rng, runner, n_threads, n_init=n_init)
     watch = None
     if monitor:
         watch = Monitor(monitor, rng, _log_likelihood(family, runner, n_threads))
         callbacks = [*callbacks, watch]
     if method == "incremental":
-        least = float(len(first)) if first.weight is None else float(first.weight.sum())
+        weight = first.own_weight
+        least = float(len(first)) if weight is None else float(weight.sum())
         e_steps: Any = Incremental(e_step, blocks, family.update, least)
     else:
         again = chain.from_iterable(repeat(blocks, passes - 1))
         read = chain([first], stream, again)
         e_steps = Stepwise(_holding_out(e_step, watch), read, step_size or StepSize())
-    run: EMResult[Any] = em.run(
-        e_steps,
-        family.update,
-        params,
-        tol=tol if method == "incremental" else 0.0,
-        max_iter=passes if method == "incremental" else sys.maxsize,
-        callbacks=callbacks,
-        on_interrupt=on_interrupt,
-        steps=averaged_steps() if method == "averaged" else None,
-    )
+    with blocks.naming_rows():
+        run: EMResult[Any] = em.run(
+            e_steps,
+            family.update,
+            params,
+            tol=tol if method == "incremental" else 0.0,
+            max_iter=passes if method == "incremental" else sys.maxsize,
+            callbacks=callbacks,
+            on_interrupt=on_interrupt,
+            steps=averaged_steps() if method == "averaged" else None,
+        )
     held_out = None if watch is None else watch.ended()
     return OnlineResult(
         scaled_to_rows(family, e_steps.stats),

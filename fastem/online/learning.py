@@ -32,6 +32,11 @@ def block_step(family: Family[Any], engine: Engine, n_threads: int | None) -> Bl
     """The E-step of one block."""
 
     def e_step(block: Block, params: Params) -> Stats:
+        if block.runs is not None and family.shared_moments is None:
+            return engine.accumulate(
+                family, block.X, params, sample_weight=block.weight, n_threads=n_threads, runs=block.runs
+            )
+        block = block.gathered()
         return Passes(family, ArrayRows(block.X, block.weight), Runner(engine, n_threads)).accumulate(params)
 
     return e_step

@@ -51,6 +51,7 @@ class Monitor:
 
     def hold_out(self, block: Block) -> Block:
         """The block, the rows that the sample took having weight 0."""
+        block = block.gathered()
         self._n_read += len(block)
         rng = self.reservoir.rng
         offered = np.unique(rng.randint(len(block), size=rng.binomial(len(block), 1 / _EVERY_ROW)))

@@ -162,7 +162,9 @@ class SourceRows(Rows):
         def known(block: Block) -> tuple[Stats, Position, int]:
             return of_block(block), block.end, len(block)
 
-        if runner.engine.side_by_side and resolve_threads(runner.n_threads, work) > 1:
+        # Where blocks are decoded, two threads that take turns at it lose what one that keeps at it does not.
+        may_be = runner.engine.side_by_side and not self.source.decodes
+        if may_be and resolve_threads(runner.n_threads, work) > 1:
             return side_by_side(self.source.blocks(start, ahead=False), known)
         return map(known, self.source.blocks(start))
 

@@ -1,4 +1,4 @@
-"""Blocks of which two are at work at a time, so that no core waits while one of them is read or ends."""
+"""Blocks that are soon there: two are at work at a time, so that no core waits while one of them is read or ends."""
 
 from __future__ import annotations
 

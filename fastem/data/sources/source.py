@@ -193,6 +193,11 @@ class Source:
         return self._reader.sample_weight
 
     @property
+    def decodes(self) -> bool:
+        """Whether a pass has to decode its blocks, as of now: no cache holds them."""
+        return self._cache is None and self._reader.decodes
+
+    @property
     def reuses_memory(self) -> bool:
         """Whether a block's memory is that of a later one."""
         return not self._reader.in_memory
