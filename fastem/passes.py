@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeVar, cast
@@ -169,19 +169,22 @@ class Passes:
         stats = self.rows.accumulate(self.family, params, self.runner, order)
         return stats if self._shared is None else replace(stats, shared=self._shared)
 
-    def run_ahead(self, params: Params, previous: float, tol: float, max_iter: int) -> Stretch | None:
-        """Several steps of EM, where one call can do them (:meth:`Engine.run_ahead`)."""
+    def run_ahead(
+        self, starts: Sequence[Params], previous: float, tol: float, max_iter: int
+    ) -> list[Stretch] | None:
+        """Several steps of EM from each start, where one call can do them (:meth:`Engine.run_ahead`)."""
         if not isinstance(self.rows, ArrayRows):
             return None
         return self.runner.engine.run_ahead(
             self.family,
             self.rows.X,
-            params,
+            starts,
             previous=previous,
             tol=tol,
             max_iter=max_iter,
             sample_weight=self.rows.sample_weight,
             shared=self._shared,
+            n_threads=self.runner.n_threads,
         )
 
     def of_one_run(self) -> Callable[[Params], Stats]:

@@ -240,9 +240,9 @@ def test_steps_ahead_are_those_of_the_loop(tol, max_iter, weighted, dtype, name,
     expected = em.run(passes.accumulate, family.update, start, **options)
     calls = []
 
-    def run_ahead(*given):
+    def run_ahead(point, *given):
         calls.append(given)
-        return passes.run_ahead(*given)
+        return passes.run_ahead([point], *given)[0]
 
     found = em.run(None, family.update, start, run_ahead=run_ahead, **options)
     assert len(calls) == 1
@@ -264,8 +264,8 @@ def test_stretches_end_so_that_ctrl_c_is_heard(rng, monkeypatch):
     passes = Passes(family, ArrayRows(X), Runner(fastem.get_engine("cython")))
     lengths = []
 
-    def run_ahead(*given):
-        stretch = passes.run_ahead(*given)
+    def run_ahead(point, *given):
+        (stretch,) = passes.run_ahead([point], *given)
         lengths.append(len(stretch.lower_bounds))
         return stretch
 
@@ -283,7 +283,7 @@ def test_steps_ahead_end_where_a_component_collapses(rng):
     family = Gaussian(reg_covar=0.0)
     start = family.make_params(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [9.0, 9.0]]), np.tile(np.eye(2), (2, 1, 1)))
     options = {"previous": -np.inf, "tol": 0.0, "max_iter": 100}
-    stretch = fastem.get_engine("cython").run_ahead(family, X, start, **options)
+    (stretch,) = fastem.get_engine("cython").run_ahead(family, X, [start], **options)
     assert len(stretch.lower_bounds) < 100
     with pytest.raises(fastem.DegenerateComponentError, match="component 1"):
         family.update(stretch.stats)
@@ -306,7 +306,7 @@ def test_steps_ahead_end_where_a_component_collapses(rng):
 def test_there_are_no_steps_ahead_with_other_m_steps(family, rng):
     X, start = gaussian_rows(rng, 100, 2), full_params(rng, 2, 2)
     options = {"previous": -np.inf, "tol": 0.0, "max_iter": 5}
-    assert fastem.get_engine("cython").run_ahead(family, X, start, **options) is None
+    assert fastem.get_engine("cython").run_ahead(family, X, [start], **options) is None
 
 
 # Trees and seeds.

@@ -318,11 +318,18 @@ def as_kernel_weight(sample_weight: np.ndarray | None) -> np.ndarray:
     return _NO_WEIGHT if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
 
 
-def stats_of(S: np.ndarray, origin: np.ndarray, weight: float, log_likelihood: float, moments: Moments) -> Stats:
+def stats_of(
+    S: np.ndarray,
+    origin: np.ndarray,
+    weight: float,
+    log_likelihood: float,
+    moments: Moments,
+    shared: Stats | None = None,
+) -> Stats:
     """What the kernels summed up about the means ``origin``, as a value."""
     if moments == "full":
         _mirror(S, origin.shape[1])
-    return Stats(weight, log_likelihood, origin, S, moments)
+    return Stats(weight, log_likelihood, origin, S, moments, shared)
 
 
 def _mirror(S: np.ndarray, n_features: int) -> None:

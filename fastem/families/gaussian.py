@@ -194,7 +194,10 @@ class Gaussian(Family[GaussianParams]):
         if self.is_relative or not self._is_plain or n_features > structure.compiled_features:
             return None
         ridges = np.full(n_features, self.ridge, dtype=np.float64)
-        memory = (np.empty((2, n_features**2)), *structure.memory(n_components, n_features))
+
+        def memory() -> tuple[np.ndarray, ...]:
+            return np.empty((2, n_features**2)), *structure.memory(n_components, n_features)
+
         return CompiledUpdate(structure.update_kernel, structure.letters, ridges, memory)
 
     @property
