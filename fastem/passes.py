@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Family[Any])
 # row, which memory that does not grow with the rows leaves room for up to here.
 _FIRST_GROUPING = 4
 _GROUPED_ROWS = range(20_000, 2**22)
+_ONE = np.ones(1)
 # Rows by which outliers are told from the bulk.
 _BULK_ROWS = 1000
 
@@ -144,7 +145,7 @@ def moments_about(
     for start in range(0, len(X), step):
         rows = X[start : start + step].astype(np.float64, copy=False)
         weight = None if sample_weight is None else sample_weight[start : start + step]
-        every = np.broadcast_to(np.ones(()), (len(rows), 1))
+        every = np.ndarray((len(rows), 1), buffer=_ONE, strides=(0, 0))
         stats = runner.engine.accumulate_given(
             kind, rows, every, centre[None], sample_weight=weight, n_threads=runner.n_threads
         )

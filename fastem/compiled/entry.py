@@ -72,8 +72,6 @@ def run_iterations(
                             for q in range(S.shape[3]):
                                 S[start, 0, k, q] += S[start, p, k, q]
                 course[start, iteration, 0] = total
-                for k in range(n_components):
-                    course[start, iteration, 1 + k] = S[start, 0, k, 0]
                 gain = total / weight - before
                 before = total / weight
                 going_on = 0
@@ -86,5 +84,10 @@ def run_iterations(
                     if found == n_components:
                         iteration += 1
                         going_on = 1
+                        total = 0.0
+                        for k in range(n_components):
+                            total += S[start, 0, k, 0]
+                        for k in range(n_components):
+                            course[start, iteration, 1 + k] = S[start, 0, k, 0] / total
             steps[start] = iteration
             start = fastem_take(cython.address(taken[0]))

@@ -89,11 +89,12 @@ class CythonEngine(KernelEngine):
         cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
         scratch = Scratch.allocate(threads, n_features, n_components, cut.block, X.dtype)
         theta = np.empty((n_starts, 2, *packed[0].theta.shape), packed[0].theta.dtype)
-        for number, each in enumerate(packed):
-            theta[number, 0] = each.theta
         common = np.array([each.common for each in packed])
         S = np.empty((n_starts, cut.n_panels, n_components, n_moments(family.moments, n_features)))
-        course, steps = np.ones((n_starts, most, 1 + n_components)), np.empty(n_starts, dtype=np.intp)
+        course, steps = np.empty((n_starts, most, 1 + n_components)), np.empty(n_starts, dtype=np.intp)
+        for number, each in enumerate(packed):
+            theta[number, 0] = each.theta
+            course[number, 0, 1:] = starts[number].weights
         weight = total_weight(n_samples, sample_weight)
         module = _module(packed[0])
         kernels = (family.log_density_kernel, family.moments_kernel, update.kernel)
@@ -106,14 +107,12 @@ class CythonEngine(KernelEngine):
             module.run_iterations(*capsules, *rows, *given, taken, *memory, *update.memory(), *outputs)
 
         _run(run, scratch, n_starts, threads)
-        means = theta[np.arange(n_starts), steps % 2, :, 1 : 1 + n_features].astype(np.float64)
-        weights = course[:, :, 1:] / course[:, :, 1:].sum(axis=2, keepdims=True)
         stretches = []
         for number, last in enumerate(steps.tolist()):
             log_likelihoods = course[number, : last + 1, 0]
-            stats = stats_of(S[number, 0], means[number], weight, float(log_likelihoods[-1]), family.moments, shared)
-            before = np.concatenate([starts[number].weights[None], weights[number, :last]])
-            stretches.append(Stretch(log_likelihoods / weight, before, stats))
+            means = theta[number, last % 2, :, 1 : 1 + n_features].astype(np.float64)
+            stats = stats_of(S[number, 0], means, weight, float(log_likelihoods[-1]), family.moments, shared)
+            stretches.append(Stretch(log_likelihoods / weight, course[number, : last + 1, 1:], stats))
         return stretches
 
     def _evaluate_group(

@@ -91,8 +91,9 @@ def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moment
     return Cut(n_samples, -(-int(rows) // block) * block, block, n_samples * per_row)
 
 
-# Memory of a thread's last pass over a single panel: in a fit of few rows, allocation would take a part of the time.
+# Memory of a thread's last passes over single panels: in a fit of few rows, allocation would take a part of the time.
 _kept = threading.local()
+_MOST_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,15 @@ class Scratch:
     @classmethod
     def allocate(cls, n: int, n_features: int, n_components: int, block: int, dtype: Any) -> Scratch:
         key = (n, n_features, n_components, block, dtype)
-        if getattr(_kept, "key", None) == key:
-            return _kept.scratch
+        kept: dict[Any, Scratch] = _kept.__dict__
+        if key in kept:
+            return kept[key]
         shapes = ((n_features, block), (n_components, block), (3, block), scratch_shape(n_features, block))
         scratch = cls(*_aligned([(n, *shape) for shape in shapes], dtype))
         if n == 1:
-            _kept.key, _kept.scratch = key, scratch
+            if len(kept) == _MOST_KEPT:
+                kept.clear()
+            kept[key] = scratch
         return scratch
 
     def __getitem__(self, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -102,7 +103,7 @@ class Gaussian(Family[GaussianParams]):
                     f"{possible}, but is {self.covariance_type!r}; take one of them, or reg_covar"
                 )
 
-    @property
+    @cached_property
     def ridge(self) -> Ridge:
         """``reg_covar`` in numbers.
 

@@ -77,10 +77,12 @@ def merge_tree(rows: np.ndarray, sample_weight: np.ndarray | None = None, n_cell
     clusters = _Clusters.of_cells(rows, cells, n_cells, weight)
     # Ward's cells in the order of their labels are nodes of his tree; merges of cells become merges of these nodes.
     nodes = roots.tolist()
-    merges = ward[:n_rows].copy()
-    for number, (i, j) in enumerate(clusters.merge_all(), start=n_rows - n_cells):
-        merges[number] = nodes[i], nodes[j]
-        nodes[i] = n_rows + number
+    merged = []
+    for node, (i, j) in enumerate(clusters.merge_all(), start=2 * n_rows - n_cells):
+        merged.append((nodes[i], nodes[j]))
+        nodes[i] = node
+    merges = ward.copy()
+    merges[n_rows - n_cells :] = np.array(merged, dtype=np.intp).reshape(-1, 2)
     return MergeTree(merges, n_cells, clusters.within)
 
 
@@ -192,7 +194,7 @@ class _Clusters:
             costs, rises, matrix = map(np.empty, (n_clusters, (n_clusters, n_clusters), (n_directions, n_directions)))
             given = self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass
             _kernels.gaussian_pairs(*given, _NEIGHBOURS, costs, least, near, rises, matrix, merged)
-            return [(i, j) for i, j in merged.tolist()]
+            return merged.tolist()
         self._costs_now = self._costs(self._masses, self._scatters)
         near = self._neighbours()
         rises = self._all_rises(near)
