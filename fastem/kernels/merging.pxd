@@ -14,4 +14,4 @@ cdef void _mark_neighbours(double[:, ::1] means, Py_ssize_t n_near, Py_ssize_t[:
 cdef void _merge(double[::1] masses, double[:, ::1] means, double[:, ::1] scatters, Py_ssize_t i, Py_ssize_t j) noexcept nogil
 cdef double _gaussian_cost(double[::1] masses, double[:, ::1] means, double[:, ::1] scatters, double[::1] prior, double prior_mass, Py_ssize_t i, Py_ssize_t j, double[:, ::1] matrix) noexcept nogil
 @cython.locals(total=double, product=double)
-cdef double _log_determinant(double[:, ::1] matrix) noexcept nogil
+cdef double _log_determinant(double[:, ::1] matrix, double scale) noexcept nogil
