@@ -354,4 +354,5 @@ class _Course:
 
     def history(self) -> History:
         weights = np.concatenate(self._weights) if self._weights else np.empty((0, self._n_components))
-        return History(np.array(self._lower_bounds), weights, np.array(self.seconds), np.array(self._gains))
+        lower_bounds, seconds, gains = np.array([self._lower_bounds, self.seconds, self._gains])
+        return History(lower_bounds, weights, seconds, gains)

@@ -89,11 +89,11 @@ class CythonEngine(KernelEngine):
         cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
         scratch = Scratch.allocate(threads, n_features, n_components, cut.block, X.dtype)
         theta = np.empty((n_starts, 2, *packed[0].theta.shape), packed[0].theta.dtype)
-        common = np.array([each.common for each in packed])
+        common = np.empty((n_starts, *packed[0].common.shape), X.dtype)
         S = np.empty((n_starts, cut.n_panels, n_components, n_moments(family.moments, n_features)))
         course, steps = np.empty((n_starts, most, 1 + n_components)), np.empty(n_starts, dtype=np.intp)
         for number, each in enumerate(packed):
-            theta[number, 0] = each.theta
+            theta[number, 0], common[number] = each.theta, each.common
             course[number, 0, 1:] = starts[number].weights
         weight = total_weight(n_samples, sample_weight)
         module = _module(packed[0])

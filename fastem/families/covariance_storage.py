@@ -253,7 +253,7 @@ class Full(_Matrices):
         flat = n_components, n_features**2
         S, origin = (np.ascontiguousarray(a, dtype=np.float64) for a in (stats.S, stats.origin))
         done = _kernels["d"].full_parameters(
-            *(S, stats.weight, np.full(n_features, ridge, dtype=np.float64), origin),
+            *(S, stats.weight, ridge if np.ndim(ridge) else np.full(n_features, ridge, dtype=np.float64), origin),
             *(np.empty((2, n_features**2)), weights, means, covariances.reshape(flat), factors.reshape(flat)),
         )
         return GaussianParams(weights, means, covariances, factors) if done == n_components else None

@@ -95,7 +95,8 @@ def panels(
         here_weight = None if sample_weight is None else sample_weight[some]
         centres = kmeans(here, n_clusters, rng, engine, here_weight, n_threads, _LLOYD_ITERATIONS)
         yield Candidate("kmeans", some, _labels(here, centres.means, engine, n_threads))
-        yield Candidate("adaptive", some, adaptive_labels(within.take(some, axis=0), n_clusters, rng, weight.take(some)))
+        labels = adaptive_labels(within.take(some, axis=0), n_clusters, rng, weight.take(some))
+        yield Candidate("adaptive", some, labels)
         if panel > 0:
             chances = None if here_weight is None else here_weight / here_weight.sum()
             chosen = rng.choice(len(here), n_clusters, replace=False, p=chances)

@@ -131,8 +131,8 @@ def lloyd(
     options: dict[str, Any] = {"sample_weight": sample_weight, "n_threads": n_threads}
     done = 0
     while done < max_iter:
-        steps = {"previous": -np.inf, "tol": 0.0, "max_iter": max_iter - done}
-        ahead = engine.run_ahead(clusters, X, [centres], **steps, **options)
+        left = max_iter - done
+        ahead = engine.run_ahead(clusters, X, [centres], previous=-np.inf, tol=0.0, max_iter=left, **options)
         stats = engine.accumulate(clusters, X, centres, **options) if ahead is None else ahead[0].stats
         done += 1 if ahead is None else len(ahead[0].lower_bounds)
         if stats.mass.all():

@@ -109,15 +109,18 @@ def unit_rows(rows, within, collinear, matrix, axes, coordinates):
         variance = matrix[a, a]
         if variance < collinear * largest:
             variance = collinear * largest
-        for i in range(n_features):
-            axes[i, a] /= square_root(variance)
+        if largest > collinear:
+            for i in range(n_features):
+                axes[i, a] /= square_root(variance)
+        else:
+            for i in range(n_features):
+                axes[i, a] = 0
+            axes[a, a] = 1
     for row in range(rows.shape[0]):
         for a in range(n_features):
-            total = rows[row, a]
-            if largest > collinear:
-                total = 0.0
-                for i in range(n_features):
-                    total += rows[row, i] * axes[i, a]
+            total = 0.0
+            for i in range(n_features):
+                total += rows[row, i] * axes[i, a]
             coordinates[row, a] = total
 
 

@@ -144,17 +144,17 @@ def _squares(centres, a, b):
     return square
 
 
-def number_merges(order, pairs, nodes, merges):
-    """Nodes of the merges (N - 1, 2) in the order of their costs, numbered as in SciPy, into ``merges``."""
-    n_rows = pairs.shape[0] + 1
-    for row in range(n_rows):
-        nodes[row] = row
-    for number in range(n_rows - 1):
+def number_merges(order, pairs, n_before, nodes, merges):
+    """Nodes of the merges ``pairs`` of clusters in the order of their costs into ``merges``, numbered as in SciPy.
+
+    ``nodes`` are those of the clusters, ``n_before`` all that there are; the first of a pair takes the merge's.
+    """
+    for number in range(order.shape[0]):
         first = pairs[order[number], 0]
         second = pairs[order[number], 1]
         merges[number, 0] = nodes[first]
         merges[number, 1] = nodes[second]
-        nodes[first] = n_rows + number
+        nodes[first] = n_before + number
 
 
 def cut_merges(merges, tops, places, labels, roots):
