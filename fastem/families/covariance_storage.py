@@ -152,6 +152,8 @@ class _Matrices(Storage):
     is_matrix = True
 
     def matrices(self, covariances: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
+        if covariances.ndim == 3:
+            return covariances
         return np.broadcast_to(covariances, (n_components, n_features, n_features))
 
     def inverse(self, matrices: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -129,6 +129,10 @@ class Gaussian(Family[GaussianParams]):
         """``covariance_prior``, whatever it was given as."""
         return self.covariance_prior  # type: ignore[return-value]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings; what is kept beside them is found again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     @property
     def is_relative(self) -> bool:
         """Whether a setting is relative to the data, and not yet in numbers."""
@@ -183,11 +187,11 @@ class Gaussian(Family[GaussianParams]):
         if self.prior is not None:
             self.prior.check(X.shape[1], self.structure)
 
-    @property
+    @cached_property
     def structure(self) -> Structure:
         return structure_of(self.covariance_type)
 
-    @property
+    @cached_property
     def storage(self) -> Storage:
         return self.structure.storage
 
