@@ -277,6 +277,24 @@ def test_steps_ahead_of_several_starts_are_those_of_each(name, rng):
 
 
 @needs_compiled
+def test_starts_of_a_heat_with_and_without_bounds(rng):
+    """Bounds of components that lie apart are packed with them, and the compiled M-step knows nothing of bounds."""
+    centres = 30 * rng.normal(size=(8, 8))
+    X = np.repeat(centres, 40, axis=0) + rng.normal(size=(320, 8))
+    family, engine = Gaussian(reg_covar=1e-6), fastem.get_engine("cython")
+    apart = family.make_params(np.full(8, 1 / 8), centres, np.tile(np.eye(8), (8, 1, 1)))
+    together = params_of(family, X, rng.dirichlet(np.ones(8), size=320), engine)
+    sizes = [family.pack(params, X.dtype).common.size for params in (together, apart)]
+    assert sizes[0] == 0 < sizes[1]
+    loop = Loop(1e-3, 100, "change", None, -np.inf, (), "raise", False)
+    found = Runs(family, 8, Runner(engine), loop).heat(ArrayRows(X), {0: together, 1: apart}, 4)
+    for i, start in enumerate((together, apart)):
+        passes = Passes(family, ArrayRows(X), Runner(fastem.get_engine("numpy")))
+        expected = em.run(passes.accumulate, family.update, start, tol=1e-5, max_iter=4)
+        np.testing.assert_allclose(found[i].history.lower_bound, expected.history.lower_bound, rtol=1e-9)
+
+
+@needs_compiled
 def test_the_starts_of_a_heat_take_their_steps_in_one_call(rng, monkeypatch):
     X, family, engine = gaussian_rows(rng, 300, 2), Gaussian(reg_covar=1e-6), fastem.get_engine("cython")
     starts = {i: full_params(rng, 2, 2) for i in (0, 3, 4)} | {2: fastem.DegenerateComponentError("collapsed", 0)}

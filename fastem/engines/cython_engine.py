@@ -82,7 +82,8 @@ class CythonEngine(KernelEngine):
         for params in starts:
             check_pass(X, params.origin, sample_weight)
             packed.append(family.pack(params, X.dtype))
-        if packed[0].common.size > 0 and shared is None:  # bounds of components, which the M-step knows nothing of
+        # Bounds of components, which some starts have and others not, and which the M-step knows nothing of.
+        if shared is None and any(each.common.size > 0 for each in packed):
             return None
         most = min(max_iter, max(1, int(_STRETCH_WORK / (work * n_starts))))
         threads = min(resolve_threads(n_threads, work * most * n_starts), n_starts)
