@@ -22,8 +22,8 @@ _PRECEDENCE = 100.0
 # Lloyd's iterations end as scikit-learn's do.
 _TOL = 1e-4
 _MAX_ITER = 300
-# Features up to which seeds are found by the compiled kernel, and not by products of matrices.
-_COMPILED_FEATURES = 8
+# Values of the rows up to which the compiled kernel finds seeds sooner than products of matrices.
+_COMPILED_VALUES = 2**14
 _kernels: Any = None if compiled.level is None else compiled.module("float64")
 _NO_LETTERS = np.empty(0, dtype=np.intp)
 _NO_MEMORY = tuple(np.empty((0,) * n_axes) for n_axes in (2, 4, 3, 4, 2))
@@ -165,11 +165,11 @@ def seed_rows(
     Kingravi & Vela (2013), A comparative study of efficient initialization methods for the k-means clustering
     algorithm.
     """
-    n_rows, n_features = X.shape
+    n_rows = len(X)
     n_trials = 2 + int(np.log(n_clusters))
     weight = np.ones(n_rows) if sample_weight is None else sample_weight
     chosen = np.empty(n_clusters, dtype=np.intp)
-    if _kernels is not None and n_features <= _COMPILED_FEATURES:
+    if _kernels is not None and X.size <= _COMPILED_VALUES:
         uniforms = rng.random_sample(1 + (n_clusters - 1) * n_trials)
         given = np.ascontiguousarray(X, dtype=np.float64), np.ascontiguousarray(weight, dtype=np.float64), uniforms
         _kernels.greedy_rows(*given, chosen, *np.empty((3, n_rows)))
