@@ -6,6 +6,7 @@ Where each pass goes is said by a :data:`Steps`: to the M-step of the point befo
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ class Step(Generic[P]):
 
 
 #: Of a point, the mean log-likelihood before, tol, and how many passes at most: the passes of plain EM from there, in
-#: one call, or None where there is none.
+#: one call, or None where they are made one by one.
 RunAhead = Callable[[Any, float, float, int], Stretch | None]
 
 #: Asked after each pass: the point that the pass was at, its statistics, and the M-step.
@@ -340,17 +341,18 @@ class _Course:
 
     def note_ahead(self, stretch: Stretch) -> None:
         """Take down all passes but the last of those that were one call. They have equal parts of its time."""
-        ahead = stretch.lower_bounds[:-1]
-        if len(ahead) == 0:
+        reached = stretch.lower_bounds[:-1].tolist()
+        if not reached:
             return
         began, now = self.seconds[-1] if self.seconds else 0.0, time.perf_counter() - self._began
-        gains = np.diff(ahead, prepend=self.lower_bound).tolist()
-        self._lower_bounds += ahead.tolist()
+        each = (now - began) / (len(reached) + 1)
+        self._gains += map(operator.sub, reached, [self.lower_bound, *reached])
+        self._lower_bounds += reached
         self._weights.append(stretch.weights[:-1])
-        self._gains += gains
-        self.seconds += np.linspace(began, now, len(ahead) + 2)[1:-1].tolist()
-        self.lower_bound, self.gain = self._lower_bounds[-1], gains[-1]
+        self.seconds += [began + each * number for number in range(1, len(reached) + 1)]
+        self.lower_bound, self.gain = reached[-1], self._gains[-1]
 
     def history(self) -> History:
         weights = np.concatenate(self._weights) if self._weights else np.empty((0, self._n_components))
-        return History(np.array(self._lower_bounds), weights, np.array(self.seconds), np.array(self._gains))
+        lower_bounds, seconds, gains = np.array([self._lower_bounds, self.seconds, self._gains])
+        return History(lower_bounds, weights, seconds, gains)

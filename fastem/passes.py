@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, TypeVar, cast
@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Family[Any])
 # row, which memory that does not grow with the rows leaves room for up to here.
 _FIRST_GROUPING = 4
 _GROUPED_ROWS = range(20_000, 2**22)
+_ONE = np.ones(1)
 # Rows by which outliers are told from the bulk.
 _BULK_ROWS = 1000
 
@@ -144,7 +145,7 @@ def moments_about(
     for start in range(0, len(X), step):
         rows = X[start : start + step].astype(np.float64, copy=False)
         weight = None if sample_weight is None else sample_weight[start : start + step]
-        every = np.broadcast_to(np.ones(()), (len(rows), 1))
+        every = np.ndarray((len(rows), 1), buffer=_ONE, strides=(0, 0))
         stats = runner.engine.accumulate_given(
             kind, rows, every, centre[None], sample_weight=weight, n_threads=runner.n_threads
         )
@@ -169,19 +170,20 @@ class Passes:
         stats = self.rows.accumulate(self.family, params, self.runner, order)
         return stats if self._shared is None else replace(stats, shared=self._shared)
 
-    def run_ahead(self, params: Params, previous: float, tol: float, max_iter: int) -> Stretch | None:
-        """Several steps of EM, where one call can do them (:meth:`Engine.run_ahead`)."""
+    def run_ahead(self, starts: Sequence[Params], previous: float, tol: float, max_iter: int) -> list[Stretch] | None:
+        """Several steps of EM from each start, where one call can do them (:meth:`Engine.run_ahead`)."""
         if not isinstance(self.rows, ArrayRows):
             return None
         return self.runner.engine.run_ahead(
             self.family,
             self.rows.X,
-            params,
+            starts,
             previous=previous,
             tol=tol,
             max_iter=max_iter,
             sample_weight=self.rows.sample_weight,
             shared=self._shared,
+            n_threads=self.runner.n_threads,
         )
 
     def of_one_run(self) -> Callable[[Params], Stats]:

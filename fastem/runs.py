@@ -87,14 +87,28 @@ class Runs:
         """Run plain EM for a few iterations: over before threads of its own or acceleration have paid."""
         tol = min(self.loop.tol, _HEAT_TOL)
         loop = replace(self.loop, tol=tol, max_iter=max_iter, callbacks=(), accelerate=None)
-        return self._run(Passes(self.family, rows, self.runner), starts, loop, 1)
+        passes = Passes(self.family, rows, self.runner)
+        sound = {i: params for i, params in starts.items() if isinstance(params, Params)}
+        ahead = None
+        if sound and loop.stopping == "change":
+            ahead = passes.run_ahead([*sound.values()], loop.previous, loop.tol, max_iter)
+        return self._run(passes, starts, loop, 1, {} if ahead is None else dict(zip(sound, ahead, strict=True)))
 
     def trial(self, rows: Rows, params: Params, max_iter: int) -> EMResult[Any]:
         """Plain EM for a few iterations, in which a collapse is an error."""
         accumulate = Passes(self.family, rows, self.runner).accumulate
         return em.run(accumulate, self.family.update, params, tol=_HEAT_TOL, max_iter=max_iter)
 
-    def _run(self, passes: Passes, starts: Mapping[int, Any], loop: Loop, side_by_side: int) -> dict[int, Outcome]:
+    def _run(
+        self,
+        passes: Passes,
+        starts: Mapping[int, Any],
+        loop: Loop,
+        side_by_side: int,
+        ahead: dict[int, Stretch] | None = None,
+    ) -> dict[int, Outcome]:
+        """Run the loop from each start; ``ahead`` has steps that were made already, and is used up."""
+        known = {} if ahead is None else ahead
         is_plain = loop.accelerate is None and loop.stopping == "change"
         in_stretches = is_plain and all(isinstance(callback, Occasional) for callback in loop.callbacks)
 
@@ -104,9 +118,13 @@ class Runs:
             e_step = passes.of_one_run()
 
             def run_ahead(params: Any, previous: float, tol: float, most: int) -> Stretch | None:
-                stretch = passes.run_ahead(params, previous, tol, most)
-                if stretch is not None:
-                    guard.passed(len(stretch.lower_bounds) - 1)
+                stretch = known.pop(index, None)
+                if stretch is None:
+                    made = passes.run_ahead([params], previous, tol, most)
+                    if made is None:
+                        return None
+                    stretch = made[0]
+                guard.passed(len(stretch.lower_bounds) - 1)
                 return stretch
 
             return em.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import fields
 
 import numpy as np
@@ -379,3 +380,11 @@ def test_a_pass_takes_the_moments_of_its_storage(name):
     family = Gaussian(name)
     assert family.moments == ("first" if name == "EEE" else "diag" if name[2] == "I" else "full")
     assert (family.shared_moments is not None) == (name == "EEE")
+
+
+def test_a_family_pickles_its_settings_alone():
+    family = Gaussian("VEV", reg_covar=(1e-6, 1e-5))
+    assert (family.structure.name, family.storage.name, family.ridge.tolist()) == ("VEV", "full", [1e-6, 1e-5])
+    found = pickle.loads(pickle.dumps(family))
+    assert vars(found) == family.settings()
+    assert found.storage is family.storage

@@ -13,14 +13,16 @@ from sklearn.metrics import adjusted_rand_score
 
 import fastem
 from fastem import compiled, em
+from fastem.data import arrays
 from fastem.engines import cython_engine, pass_work
 from fastem.families import Gaussian, covariance_storage, covariance_structures
 from fastem.families.covariance_storage import FULL, SPHERICAL
 from fastem.families.covariance_structures import STRUCTURES
-from fastem.init import candidates, merge_tree, tree
+from fastem.init import candidates, kmeans, merge_tree, tree, whitening
 from fastem.init.starts import params_of
-from fastem.kernels import maximisation, merging, seeding, structures
+from fastem.kernels import coordinates, maximisation, merging, seeding, structures
 from fastem.passes import ArrayRows, Passes, Runner
+from fastem.runs import Loop, Runs
 
 needs_compiled = pytest.mark.skipif(
     "cython" not in fastem.available_engines(), reason="there are no compiled kernels here"
@@ -240,9 +242,9 @@ def test_steps_ahead_are_those_of_the_loop(tol, max_iter, weighted, dtype, name,
     expected = em.run(passes.accumulate, family.update, start, **options)
     calls = []
 
-    def run_ahead(*given):
+    def run_ahead(point, *given):
         calls.append(given)
-        return passes.run_ahead(*given)
+        return passes.run_ahead([point], *given)[0]
 
     found = em.run(None, family.update, start, run_ahead=run_ahead, **options)
     assert len(calls) == 1
@@ -258,14 +260,72 @@ def test_steps_ahead_are_those_of_the_loop(tol, max_iter, weighted, dtype, name,
 
 
 @needs_compiled
+@pytest.mark.parametrize("name", ["full", "tied", "VEV", "EVE"])
+def test_steps_ahead_of_several_starts_are_those_of_each(name, rng):
+    X, family, engine = gaussian_rows(rng, 1500, 3), Gaussian(name, reg_covar=1e-6), fastem.get_engine("cython")
+    shares = rng.dirichlet(np.ones(2), size=(5, 1500))
+    starts = [params_of(family, X, each, fastem.get_engine("numpy")) for each in shares]
+    passes = Passes(family, ArrayRows(X), Runner(engine, n_threads=1))
+    alone = [passes.run_ahead([start], -np.inf, 1e-4, 6)[0] for start in starts]
+    for n_threads in (1, 3):
+        together = Passes(family, ArrayRows(X), Runner(engine, n_threads)).run_ahead(starts, -np.inf, 1e-4, 6)
+        for found, expected in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(found.lower_bounds, expected.lower_bounds)
+            np.testing.assert_array_equal(found.weights, expected.weights)
+            np.testing.assert_array_equal(found.stats.S, expected.stats.S)
+            np.testing.assert_array_equal(found.stats.origin, expected.stats.origin)
+
+
+@needs_compiled
+def test_starts_of_a_heat_with_and_without_bounds(rng):
+    """Bounds of components that lie apart are packed with them, and the compiled M-step knows nothing of bounds."""
+    centres = 30 * rng.normal(size=(8, 8))
+    X = np.repeat(centres, 40, axis=0) + rng.normal(size=(320, 8))
+    family, engine = Gaussian(reg_covar=1e-6), fastem.get_engine("cython")
+    apart = family.make_params(np.full(8, 1 / 8), centres, np.tile(np.eye(8), (8, 1, 1)))
+    together = params_of(family, X, rng.dirichlet(np.ones(8), size=320), engine)
+    sizes = [family.pack(params, X.dtype).common.size for params in (together, apart)]
+    assert sizes[0] == 0 < sizes[1]
+    loop = Loop(1e-3, 100, "change", None, -np.inf, (), "raise", False)
+    found = Runs(family, 8, Runner(engine), loop).heat(ArrayRows(X), {0: together, 1: apart}, 4)
+    for i, start in enumerate((together, apart)):
+        passes = Passes(family, ArrayRows(X), Runner(fastem.get_engine("numpy")))
+        expected = em.run(passes.accumulate, family.update, start, tol=1e-5, max_iter=4)
+        np.testing.assert_allclose(found[i].history.lower_bound, expected.history.lower_bound, rtol=1e-9)
+
+
+@needs_compiled
+def test_the_starts_of_a_heat_take_their_steps_in_one_call(rng, monkeypatch):
+    X, family, engine = gaussian_rows(rng, 300, 2), Gaussian(reg_covar=1e-6), fastem.get_engine("cython")
+    starts = {i: full_params(rng, 2, 2) for i in (0, 3, 4)} | {2: fastem.DegenerateComponentError("collapsed", 0)}
+    loop = Loop(1e-3, 100, "change", None, -np.inf, (), "raise", False)
+
+    def heat():
+        return Runs(family, 2, Runner(engine), loop).heat(ArrayRows(X), starts, 4)
+
+    calls = []
+    run_ahead = engine.run_ahead
+    monkeypatch.setattr(engine, "run_ahead", lambda *given, **how: calls.append(given) or run_ahead(*given, **how))
+    found = heat()
+    assert len(calls) == 1
+    monkeypatch.setattr(engine, "run_ahead", lambda *given, **how: None)
+    expected = heat()
+    assert found[2] is starts[2]
+    for i in (0, 3, 4):
+        assert found[i].n_iter == expected[i].n_iter == 4
+        np.testing.assert_allclose(found[i].history.lower_bound, expected[i].history.lower_bound, rtol=1e-12)
+        assert_params_close(found[i].params, expected[i].params)
+
+
+@needs_compiled
 def test_stretches_end_so_that_ctrl_c_is_heard(rng, monkeypatch):
     monkeypatch.setattr(cython_engine, "_STRETCH_WORK", 3.5 * pass_work((200, 2), 2, "full"))
     X, family = gaussian_rows(rng, 200, 2), Gaussian(reg_covar=1e-6)
     passes = Passes(family, ArrayRows(X), Runner(fastem.get_engine("cython")))
     lengths = []
 
-    def run_ahead(*given):
-        stretch = passes.run_ahead(*given)
+    def run_ahead(point, *given):
+        (stretch,) = passes.run_ahead([point], *given)
         lengths.append(len(stretch.lower_bounds))
         return stretch
 
@@ -283,7 +343,7 @@ def test_steps_ahead_end_where_a_component_collapses(rng):
     family = Gaussian(reg_covar=0.0)
     start = family.make_params(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [9.0, 9.0]]), np.tile(np.eye(2), (2, 1, 1)))
     options = {"previous": -np.inf, "tol": 0.0, "max_iter": 100}
-    stretch = fastem.get_engine("cython").run_ahead(family, X, start, **options)
+    (stretch,) = fastem.get_engine("cython").run_ahead(family, X, [start], **options)
     assert len(stretch.lower_bounds) < 100
     with pytest.raises(fastem.DegenerateComponentError, match="component 1"):
         family.update(stretch.stats)
@@ -306,7 +366,7 @@ def test_steps_ahead_end_where_a_component_collapses(rng):
 def test_there_are_no_steps_ahead_with_other_m_steps(family, rng):
     X, start = gaussian_rows(rng, 100, 2), full_params(rng, 2, 2)
     options = {"previous": -np.inf, "tol": 0.0, "max_iter": 5}
-    assert fastem.get_engine("cython").run_ahead(family, X, start, **options) is None
+    assert fastem.get_engine("cython").run_ahead(family, X, [start], **options) is None
 
 
 # Trees and seeds.
@@ -374,3 +434,85 @@ def test_trees_and_seeds_by_other_compilers(compiler, rng, monkeypatch):
     # Clusters too far apart to be each other's neighbours merge in the end.
     far = np.repeat([[0.0, 0.0], [1e3, 0.0]], 30, axis=0) + rng.normal(size=(60, 2))
     assert adjusted_rand_score(merge_tree(far, weight, 60).partition(2), np.repeat([0, 1], 30)) == 1
+
+
+@by_compiler
+@pytest.mark.parametrize("weighted", [False, True])
+def test_seeds_of_k_means(weighted, compiler, rng, monkeypatch):
+    rows = rng.normal(size=(80, 3)) + 5 * rng.integers(3, size=(80, 1))
+    rows -= rows.mean(axis=0)
+    weight = rng.uniform(0.1, 2, size=80) if weighted else None
+    kernels = {"cython": compiled.module("float64"), "numba": by_numba(seeding), "python": seeding}[compiler]
+    for n_clusters in (1, 2, 7):
+        monkeypatch.setattr(kmeans, "_kernels", kernels)
+        found = kmeans.seed_rows(rows, n_clusters, np.random.RandomState(1), weight)
+        monkeypatch.setattr(kmeans, "_kernels", None)
+        assert np.array_equal(found, kmeans.seed_rows(rows, n_clusters, np.random.RandomState(1), weight))
+    # Of equal rows none is far from the first: the last is taken.
+    monkeypatch.setattr(kmeans, "_kernels", kernels)
+    assert np.array_equal(kmeans.seed_rows(np.zeros((4, 2)), 2, np.random.RandomState(0))[1:], [3])
+
+
+@needs_compiled
+@pytest.mark.parametrize("max_iter", [1, 2, 3, 300])
+def test_lloyds_iterations_in_one_call(max_iter, rng, monkeypatch):
+    rows, engine = rng.normal(size=(500, 2)) + 3 * rng.integers(3, size=(500, 1)), fastem.get_engine("cython")
+    # One centre that no row is nearest to is placed anew.
+    means = np.concatenate([rows[:3], [[1e3, 1e3]]])
+    start = kmeans.Centres(np.full(4, 0.25), means, kmeans.SHARPNESS)
+    calls = []
+    run_ahead = engine.run_ahead
+    monkeypatch.setattr(engine, "run_ahead", lambda *given, **how: calls.append(given) or run_ahead(*given, **how))
+    found = kmeans.lloyd(rows, start, engine, max_iter=max_iter)
+    assert len(calls) == min(max_iter, 2)
+    expected = kmeans.lloyd(rows, start, fastem.get_engine("numpy"), max_iter=max_iter)
+    np.testing.assert_allclose(found.means, expected.means, rtol=1e-12)
+
+
+# Coordinates.
+
+
+def squared_distances(rows):
+    return np.square(rows[:, None] - rows).sum(axis=2)
+
+
+@by_compiler
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_features", [1, 2, 5, 12])
+def test_coordinates_in_one_call(n_features, weighted, compiler, rng, monkeypatch):
+    kernels = {"cython": compiled.module("float64"), "numba": by_numba(coordinates), "python": coordinates}[compiler]
+    rows = rng.normal(size=(150, n_features)) @ rng.normal(size=(n_features, n_features)) + 10.0
+    rows[:3] += 1e3  # outliers
+    if n_features == 5:
+        rows[:, 3:] = np.column_stack([np.full(150, 7.0), rows[:, 0] - rows[:, 1]])
+    weight = rng.uniform(0.1, 2, size=150) if weighted else None
+    monkeypatch.setattr(whitening, "_kernels", None)
+    expected = whitening.whitened(rows, weight)
+    within = np.cov(rng.normal(size=(expected.shape[1], 50))).reshape(expected.shape[1], -1)
+    expected_within = whitening.unit_within(expected, within)
+    same = whitening.unit_within(expected, np.zeros_like(within))
+    monkeypatch.setattr(whitening, "_kernels", kernels)
+    found = whitening.whitened(rows, weight)
+    assert found.shape == expected.shape
+    assert n_features != 5 or found.shape[1] == 3
+    for a, b in (
+        (found, expected),
+        (whitening.unit_within(expected, within), expected_within),
+        (whitening.unit_within(expected, np.zeros_like(within)), same),
+    ):
+        np.testing.assert_allclose(squared_distances(a), squared_distances(b), rtol=1e-7, atol=1e-9)
+    assert np.array_equal(whitening.whitened(np.ones((3, 2))), np.zeros((3, 1)))
+
+
+@needs_compiled
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_variances_of_the_bulk_in_one_call(weighted, dtype, rng, monkeypatch):
+    X = np.asfortranarray(rng.normal([0.0, 1e3, 5.0], [1.0, 2.0, 0.0], size=(200, 3)).astype(dtype))
+    X[0, 0], X[:2, 1] = 1e6, 1e5
+    weight = rng.uniform(0.1, 2, size=200) if weighted else None
+    found = arrays.bulk_variances(X, weight)
+    monkeypatch.setattr(compiled, "level", None)
+    np.testing.assert_allclose(found, arrays.bulk_variances(X, weight), rtol=1e-9, atol=1e-12)
+    assert 0.5 < found[0] < 2
+    assert 2 < found[1] < 8

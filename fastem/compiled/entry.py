@@ -43,43 +43,51 @@ def run_evaluate_panels(
 
 def run_iterations(
     log_density, accumulate, update, X, sample_weight, given, order, panel_rows, letters, shared, weight, ridge, theta,
-    common, XT, log_p, rows, scratch, work, matrices, axes, thin, table, S, course, previous, tol, max_iter,
+    common, taken, XT, log_p, rows, scratch, work, matrices, axes, thin, table, S, course, steps, previous, tol,
+    max_iter,
 ):  # fmt: skip
     density_kernel = log_density_kernel(log_density)
     accumulate_kernel = moments_kernel(accumulate)
     update_kernel = m_step_kernel(update)
     with cython.nogil:
         stop = X.shape[0]
-        n_components = theta.shape[1]
-        iteration = 0
-        going_on = 1
-        before = previous
-        while going_on > 0:
-            total = 0.0
-            for p in range(S.shape[0]):
-                first = p * panel_rows
-                last = min(first + panel_rows, stop)
-                total += accumulate_panel(
-                    density_kernel, accumulate_kernel, X, sample_weight, given, order, first, last,
-                    theta[iteration % 2], common, XT, log_p, rows, scratch, S[p],
-                )  # fmt: skip
-                if p > 0:
-                    for k in range(n_components):
-                        for q in range(S.shape[2]):
-                            S[0, k, q] += S[p, k, q]
-            course[iteration, 0] = total
-            for k in range(n_components):
-                course[iteration, 1 + k] = S[0, k, 0]
-            gain = total / weight - before
-            before = total / weight
-            going_on = 0
-            # NaN ends the loop too.
-            if iteration + 1 < max_iter and (gain >= tol or -gain >= tol):
-                found = update_kernel(
-                    letters, iteration, S[0], shared, weight, ridge, theta[iteration % 2], work, matrices, axes, thin,
-                    table, theta[(iteration + 1) % 2], common,
-                )  # fmt: skip
-                if found == n_components:
-                    iteration += 1
-                    going_on = 1
-    return iteration
+        n_components = theta.shape[2]
+        # Several threads are in here; each start goes to the one that takes its number.
+        start = fastem_take(cython.address(taken[0]))
+        while start < theta.shape[0]:
+            iteration = 0
+            going_on = 1
+            before = previous
+            while going_on > 0:
+                total = 0.0
+                for p in range(S.shape[1]):
+                    first = p * panel_rows
+                    last = min(first + panel_rows, stop)
+                    total += accumulate_panel(
+                        density_kernel, accumulate_kernel, X, sample_weight, given, order, first, last,
+                        theta[start, iteration % 2], common[start], XT, log_p, rows, scratch, S[start, p],
+                    )  # fmt: skip
+                    if p > 0:
+                        for k in range(n_components):
+                            for q in range(S.shape[3]):
+                                S[start, 0, k, q] += S[start, p, k, q]
+                course[start, iteration, 0] = total
+                gain = total / weight - before
+                before = total / weight
+                going_on = 0
+                # NaN ends the loop too.
+                if iteration + 1 < max_iter and (gain >= tol or -gain >= tol):
+                    found = update_kernel(
+                        letters, iteration, S[start, 0], shared, weight, ridge, theta[start, iteration % 2], work,
+                        matrices, axes, thin, table, theta[start, (iteration + 1) % 2], common[start],
+                    )  # fmt: skip
+                    if found == n_components:
+                        iteration += 1
+                        going_on = 1
+                        total = 0.0
+                        for k in range(n_components):
+                            total += S[start, 0, k, 0]
+                        for k in range(n_components):
+                            course[start, iteration, 1 + k] = S[start, 0, k, 0] / total
+            steps[start] = iteration
+            start = fastem_take(cython.address(taken[0]))

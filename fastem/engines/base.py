@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -125,19 +125,20 @@ class Engine(ABC):
         self,
         family: Family[Any],
         X: np.ndarray,
-        params: Params,
+        starts: Sequence[Params],
         *,
         previous: float,
         tol: float,
         max_iter: int,
         sample_weight: np.ndarray | None = None,
         shared: Stats | None = None,
-    ) -> Stretch | None:
-        """Up to ``max_iter`` E-steps and the M-steps between them, in one call; None where that would save nothing.
+        n_threads: int | None = None,
+    ) -> list[Stretch] | None:
+        """From each start up to ``max_iter`` E-steps and the M-steps between them, all in one call.
 
-        It ends early where the mean log-likelihood, first from ``previous``, changes by less than ``tol``, where the
-        M-step fails, or where Ctrl-C would have to wait: the statistics are those of the last E-step. ``shared`` are
-        the family's shared moments.
+        A stretch ends early where the mean log-likelihood, first from ``previous``, changes by less than ``tol``, where
+        the M-step fails, or where Ctrl-C would have to wait: the statistics are those of the last E-step. ``shared``
+        are the family's shared moments. None where one call would save nothing.
         """
         return None
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from itertools import count as counter
 from types import ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ from fastem.engines.kernel_engine import (
     stats_of,
 )
 from fastem.engines.pool import run_on_threads
+from fastem.engines.threads import resolve_threads
 from fastem.families.base import Family, Packed, Params
 from fastem.stats import Stats, Stretch, n_moments
 
@@ -67,45 +67,57 @@ class CythonEngine(KernelEngine):
         self,
         family: Family[Any],
         X: np.ndarray,
-        params: Params,
+        starts: Sequence[Params],
         *,
         previous: float,
         tol: float,
         max_iter: int,
         sample_weight: np.ndarray | None = None,
         shared: Stats | None = None,
-    ) -> Stretch | None:
-        (n_samples, n_features), n_components = X.shape, len(params.weights)
+        n_threads: int | None = None,
+    ) -> list[Stretch] | None:
+        (n_samples, n_features), (n_starts, n_components) = X.shape, (len(starts), len(starts[0].weights))
         work = pass_work(X.shape, n_components, family.moments)
-        update = family.compiled_update(n_components, n_features)
         # By the work, and not by the threads: the result has the same bits for any number of them.
-        if update is None or work > _AHEAD_WORK:
+        if work > _AHEAD_WORK or (update := family.compiled_update(n_components, n_features)) is None:
             return None
-        check_pass(X, params.origin, sample_weight)
-        packed = family.pack(params, X.dtype)
-        if packed.common.size > 0 and shared is None:  # bounds of components, which the M-step knows nothing of
+        packed = []
+        for params in starts:
+            check_pass(X, params.origin, sample_weight)
+            packed.append(family.pack(params, X.dtype))
+        # Bounds of components, which some starts have and others not, and which the M-step knows nothing of.
+        if shared is None and any(each.common.size > 0 for each in packed):
             return None
+        most = min(max_iter, max(1, int(_STRETCH_WORK / (work * n_starts))))
+        threads = min(resolve_threads(n_threads, work * most * n_starts), n_starts)
         cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
-        scratch = Scratch.allocate(1, n_features, n_components, cut.block, X.dtype)
-        theta = np.empty((2, *packed.theta.shape), packed.theta.dtype)
-        theta[0] = packed.theta
-        S = np.empty((cut.n_panels, n_components, n_moments(family.moments, n_features)))
-        most = min(max_iter, max(1, int(_STRETCH_WORK / work)))
-        course = np.empty((most, 1 + n_components))
+        scratch = Scratch.allocate(threads, n_features, n_components, cut.block, X.dtype)
+        theta = np.empty((n_starts, 2, *packed[0].theta.shape), packed[0].theta.dtype)
+        common = np.empty((n_starts, *packed[0].common.shape), X.dtype)
+        S = np.empty((n_starts, cut.n_panels, n_components, n_moments(family.moments, n_features)))
+        course, steps = np.empty((n_starts, most, 1 + n_components)), np.empty(n_starts, dtype=np.intp)
+        for number, each in enumerate(packed):
+            theta[number, 0], common[number] = each.theta, each.common
+            course[number, 0, 1:] = starts[number].weights
         weight = total_weight(n_samples, sample_weight)
-        module = _module(packed)
+        module = _module(packed[0])
         kernels = (family.log_density_kernel, family.moments_kernel, update.kernel)
-        steps = module.run_iterations(
-            *(module.__pyx_capi__[kernel.__name__] for kernel in kernels),
-            *(X, as_kernel_weight(sample_weight), NONE_GIVEN[X.dtype.char], NO_ORDER, cut.panel_rows),
-            *(update.letters, _about_one_point(shared), weight, update.ridges, theta, packed.common),
-            *(*scratch[0], *update.memory, S, course, previous, tol, most),
-        )
-        origin = theta[steps % 2, :, 1 : 1 + n_features].astype(np.float64)
-        masses = course[:steps, 1:]
-        weights = np.concatenate([params.weights[None], masses / masses.sum(axis=1, keepdims=True)])
-        stats = stats_of(S[0], origin, weight, float(course[steps, 0]), family.moments)
-        return Stretch(course[: steps + 1, 0] / weight, weights, replace(stats, shared=shared))
+        capsules = [module.__pyx_capi__[kernel.__name__] for kernel in kernels]
+        rows = (X, as_kernel_weight(sample_weight), NONE_GIVEN[X.dtype.char], NO_ORDER, cut.panel_rows)
+        given = (update.letters, _about_one_point(shared), weight, update.settings, theta, common)
+
+        def run(taken: np.ndarray, memory: tuple[np.ndarray, ...]) -> None:
+            outputs = (S, course, steps, previous, tol, most)
+            module.run_iterations(*capsules, *rows, *given, taken, *memory, *update.memory(), *outputs)
+
+        _run(run, scratch, n_starts, threads)
+        stretches = []
+        for number, last in enumerate(steps.tolist()):
+            log_likelihoods = course[number, : last + 1, 0]
+            means = theta[number, last % 2, :, 1 : 1 + n_features].astype(np.float64)
+            stats = stats_of(S[number, 0], means, weight, float(log_likelihoods[-1]), family.moments, shared)
+            stretches.append(Stretch(log_likelihoods / weight, course[number, : last + 1, 1:], stats))
+        return stretches
 
     def _evaluate_group(
         self,

@@ -110,10 +110,11 @@ def cut_runs(runs: Runs, n_samples: int, n_components: int, n_features: int, mom
     return Cut(n_samples, runs.n_rows, block_rows(n_features, moments, dtype), work, starts.start, starts.step)
 
 
-# Memory of a thread's last pass where it is no more than so many bytes: in a pass over few rows, allocation would take
+# Memory of a thread's last passes where it is no more than so many bytes: in a pass over few rows, allocation would take
 # a part of the time.
 _KEPT_BYTES = 2**20
 _kept = threading.local()
+_MOST_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,15 @@ class Scratch:
     @classmethod
     def allocate(cls, n: int, n_features: int, n_components: int, block: int, dtype: Any) -> Scratch:
         key = (n, n_features, n_components, block, dtype)
-        if getattr(_kept, "key", None) == key:
-            return _kept.scratch
+        kept: dict[Any, Scratch] = _kept.__dict__
+        if key in kept:
+            return kept[key]
         shapes = ((n_features, block), (n_components, block), (3, block), scratch_shape(n_features, block))
         scratch = cls(*_aligned([(n, *shape) for shape in shapes], dtype))
         if sum(map(math.prod, shapes)) * n * dtype.itemsize <= _KEPT_BYTES:
-            _kept.key, _kept.scratch = key, scratch
+            if len(kept) == _MOST_KEPT:
+                kept.clear()
+            kept[key] = scratch
         return scratch
 
     def __getitem__(self, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -352,11 +356,18 @@ def as_kernel_weight(sample_weight: np.ndarray | None) -> np.ndarray:
     return _NO_WEIGHT if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
 
 
-def stats_of(S: np.ndarray, origin: np.ndarray, weight: float, log_likelihood: float, moments: Moments) -> Stats:
+def stats_of(
+    S: np.ndarray,
+    origin: np.ndarray,
+    weight: float,
+    log_likelihood: float,
+    moments: Moments,
+    shared: Stats | None = None,
+) -> Stats:
     """What the kernels summed up about the means ``origin``, as a value."""
     if moments == "full":
         _mirror(S, origin.shape[1])
-    return Stats(weight, log_likelihood, origin, S, moments)
+    return Stats(weight, log_likelihood, origin, S, moments, shared)
 
 
 def _mirror(S: np.ndarray, n_features: int) -> None:

@@ -46,7 +46,7 @@ _KNOWN_SETTINGS = 256
 
 def _as_seen_by_constraints(value: Any) -> Any:
     """What of a parameter decides on its validity: its type and, of scalars, its value."""
-    return type(value), value if isinstance(value, (Number, str)) else getattr(value, "ndim", None)
+    return type(value), value if isinstance(value, (str, int, float, Number)) else getattr(value, "ndim", None)
 
 
 class BaseMixture(DensityMixin, BaseEstimator):

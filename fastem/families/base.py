@@ -82,15 +82,16 @@ class CompiledUpdate:
     kernel : callable
     letters : ndarray of shape (3,)
         Of the covariance structure.
-    ridges : ndarray of shape (n_features,)
-        What is added to the variances.
-    memory : tuple of ndarray
+    settings : ndarray
+        Of covariances (n_features,), what is added to the variances.
+    memory : callable
+        Makes the working memory of a thread.
     """
 
     kernel: Callable[..., int]
     letters: np.ndarray
-    ridges: np.ndarray
-    memory: tuple[np.ndarray, ...]
+    settings: np.ndarray
+    memory: Callable[[], tuple[np.ndarray, ...]]
 
 
 P = TypeVar("P", bound=Params)

@@ -152,6 +152,8 @@ class _Matrices(Storage):
     is_matrix = True
 
     def matrices(self, covariances: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
+        if covariances.ndim == 3:
+            return covariances
         return np.broadcast_to(covariances, (n_components, n_features, n_features))
 
     def inverse(self, matrices: np.ndarray) -> np.ndarray:
@@ -253,7 +255,7 @@ class Full(_Matrices):
         flat = n_components, n_features**2
         S, origin = (np.ascontiguousarray(a, dtype=np.float64) for a in (stats.S, stats.origin))
         done = _kernels["d"].full_parameters(
-            *(S, stats.weight, np.full(n_features, ridge, dtype=np.float64), origin),
+            *(S, stats.weight, ridge if np.ndim(ridge) else np.full(n_features, ridge, dtype=np.float64), origin),
             *(np.empty((2, n_features**2)), weights, means, covariances.reshape(flat), factors.reshape(flat)),
         )
         return GaussianParams(weights, means, covariances, factors) if done == n_components else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -79,13 +80,14 @@ class Gaussian(Family[GaussianParams]):
     def __post_init__(self) -> None:
         if self.covariance_type not in COVARIANCE_TYPES:
             raise ValueError(f"covariance_type must be one of {COVARIANCE_TYPES}, but got {self.covariance_type!r}")
-        if np.ndim(self.reg_covar) == 1:
+        if not isinstance(self.reg_covar, (str, float, int)) and np.ndim(self.reg_covar) == 1:
             # A tuple, so that families compare, and settings can be written.
-            object.__setattr__(self, "reg_covar", tuple(map(float, self.reg_covar)))  # type: ignore[arg-type]
+            object.__setattr__(self, "reg_covar", tuple(map(float, self.reg_covar)))
+        ridges = self.reg_covar if isinstance(self.reg_covar, tuple) else (self.reg_covar,)
         if isinstance(self.reg_covar, str):
             if self.reg_covar != "auto":
                 raise ValueError(f"reg_covar must be numbers or 'auto', but got {self.reg_covar!r}")
-        elif np.size(self.reg_covar) == 0 or not np.all(np.asarray(self.reg_covar) >= 0):
+        elif not ridges or not all(ridge >= 0 for ridge in ridges):  # type: ignore[operator]
             raise ValueError(f"reg_covar must be at least 0, but got {self.reg_covar!r}")
         object.__setattr__(self, "covariance_prior", as_prior(self.covariance_prior))
         if self.eigenvalue_ratio is not None:
@@ -102,7 +104,7 @@ class Gaussian(Family[GaussianParams]):
                     f"{possible}, but is {self.covariance_type!r}; take one of them, or reg_covar"
                 )
 
-    @property
+    @cached_property
     def ridge(self) -> Ridge:
         """``reg_covar`` in numbers.
 
@@ -118,10 +120,18 @@ class Gaussian(Family[GaussianParams]):
             )
         return np.array(self.reg_covar) if isinstance(self.reg_covar, tuple) else self.reg_covar
 
+    @cached_property
+    def _largest_ridge(self) -> float:
+        return float(np.max(self.ridge))
+
     @property
     def prior(self) -> NormalInverseWishart | None:
         """``covariance_prior``, whatever it was given as."""
         return self.covariance_prior  # type: ignore[return-value]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings; what is kept beside them is found again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def is_relative(self) -> bool:
@@ -177,11 +187,11 @@ class Gaussian(Family[GaussianParams]):
         if self.prior is not None:
             self.prior.check(X.shape[1], self.structure)
 
-    @property
+    @cached_property
     def structure(self) -> Structure:
         return structure_of(self.covariance_type)
 
-    @property
+    @cached_property
     def storage(self) -> Storage:
         return self.structure.storage
 
@@ -194,7 +204,10 @@ class Gaussian(Family[GaussianParams]):
         if self.is_relative or not self._is_plain or n_features > structure.compiled_features:
             return None
         ridges = np.full(n_features, self.ridge, dtype=np.float64)
-        memory = (np.empty((2, n_features**2)), *structure.memory(n_components, n_features))
+
+        def memory() -> tuple[np.ndarray, ...]:
+            return np.empty((2, n_features**2)), *structure.memory(n_components, n_features)
+
         return CompiledUpdate(structure.update_kernel, structure.letters, ridges, memory)
 
     @property
@@ -220,8 +233,8 @@ class Gaussian(Family[GaussianParams]):
     def collapsed_components(self, params: GaussianParams) -> np.ndarray:
         """Whether a component's variance in some direction is ``reg_covar`` alone, and the mixture's far more."""
         # Precisions are at most the sum of their traces: most mixtures are told to be sound by one sum.
-        precision = np.square(params.precisions_cholesky).sum()
-        if precision * params.means.shape[1] * np.max(self.ridge) * _ALONE < 1:
+        factors = params.precisions_cholesky.ravel()
+        if float(factors @ factors) * params.means.shape[1] * self._largest_ridge * _ALONE < 1:
             return np.zeros(len(params.weights), dtype=bool)
         covariances = self.full_covariances(params)
         variances, directions = np.linalg.eigh(covariances)

@@ -87,15 +87,16 @@ def panels(
     for panel in range(n_panels):
         for number in range(panel * n_trees, (panel + 1) * n_trees):
             some = _some_rows(len(rows), size, n_clusters, number == 0, rng)
-            tree = merge_tree(within[some], weight[some], n_cells)
+            tree = merge_tree(within.take(some, axis=0), weight.take(some), n_cells)
             yield Candidate("tree", some, tree.partition(n_clusters))
             within = unit_within(within, tree.within)
         # The other methods look at the rows of the last tree: of more they find the same, only later.
-        here = np.ascontiguousarray(coordinates[some])
+        here = coordinates.take(some, axis=0)
         here_weight = None if sample_weight is None else sample_weight[some]
         centres = kmeans(here, n_clusters, rng, engine, here_weight, n_threads, _LLOYD_ITERATIONS)
         yield Candidate("kmeans", some, _labels(here, centres.means, engine, n_threads))
-        yield Candidate("adaptive", some, adaptive_labels(within[some], n_clusters, rng, weight[some]))
+        labels = adaptive_labels(within.take(some, axis=0), n_clusters, rng, weight.take(some))
+        yield Candidate("adaptive", some, labels)
         if panel > 0:
             chances = None if here_weight is None else here_weight / here_weight.sum()
             chosen = rng.choice(len(here), n_clusters, replace=False, p=chances)

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fastem import compiled
 from fastem.engines.base import Engine
-from fastem.families.base import Family, Packed, Params
+from fastem.families.base import CompiledUpdate, Family, Packed, Params
 from fastem.kernels.gaussian import diag_log_density
+from fastem.kernels.seeding import centres_update
 from fastem.stats import Moments, Stats
 
 # Precision of the spheres over that of the data: a row whose squared distances to two centres differ by 1e-10 of the
@@ -20,6 +22,11 @@ _PRECEDENCE = 100.0
 # Lloyd's iterations end as scikit-learn's do.
 _TOL = 1e-4
 _MAX_ITER = 300
+# Values of the rows up to which the compiled kernel finds seeds sooner than products of matrices.
+_COMPILED_VALUES = 2**14
+_kernels: Any = None if compiled.level is None else compiled.module("float64")
+_NO_LETTERS = np.empty(0, dtype=np.intp)
+_NO_MEMORY = tuple(np.empty((0,) * n_axes) for n_axes in (2, 4, 3, 4, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +43,13 @@ class Centres(Params):
 
 @dataclass(frozen=True)
 class Clusters(Family[Centres]):
-    """Clusters of the rows nearest to a centre: responsibilities are 0 or 1, statistics those that are asked for."""
+    """Clusters of the rows nearest to a centre: responsibilities are 0 or 1, statistics those that are asked for.
+
+    Steps in one call end where the centres move by ``tol``, squared, at most.
+    """
 
     moments: Moments = "first"
+    tol: float = 0.0
 
     name = "clusters"
     params_type = Centres
@@ -58,6 +69,9 @@ class Clusters(Family[Centres]):
 
     def update(self, stats: Stats) -> Centres:
         raise NotImplementedError("the precision of clusters is not estimated")
+
+    def compiled_update(self, n_components: int, n_features: int) -> CompiledUpdate:
+        return CompiledUpdate(centres_update, _NO_LETTERS, np.array([self.tol]), lambda: _NO_MEMORY)
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features
@@ -112,15 +126,21 @@ def lloyd(
     ----------
     Lloyd (1982), Least squares quantization in PCM.
     """
-    clusters = Clusters()
     tol = _TOL * SHARPNESS / centres.precision
-    for _ in range(max_iter):
-        stats = engine.accumulate(clusters, X, centres, sample_weight=sample_weight, n_threads=n_threads)
+    clusters = Clusters(tol=tol)
+    options: dict[str, Any] = {"sample_weight": sample_weight, "n_threads": n_threads}
+    done = 0
+    while done < max_iter:
+        left = max_iter - done
+        ahead = engine.run_ahead(clusters, X, [centres], previous=-np.inf, tol=0.0, max_iter=left, **options)
+        stats = engine.accumulate(clusters, X, centres, **options) if ahead is None else ahead[0].stats
+        done += 1 if ahead is None else len(ahead[0].lower_bounds)
         if stats.mass.all():
-            means = centres.means + stats.first / stats.mass[:, None]
+            means = stats.origin + stats.first / stats.mass[:, None]
         else:
-            means = _refilled(X, centres, engine, sample_weight, n_threads)
-        moved = means - centres.means
+            here = Centres(centres.weights, stats.origin, centres.precision)
+            means = _refilled(X, here, engine, sample_weight, n_threads)
+        moved = means - stats.origin
         centres = Centres(centres.weights, means, centres.precision)
         if np.vdot(moved, moved) <= tol:
             break
@@ -145,10 +165,16 @@ def seed_rows(
     Kingravi & Vela (2013), A comparative study of efficient initialization methods for the k-means clustering
     algorithm.
     """
+    n_rows = len(X)
     n_trials = 2 + int(np.log(n_clusters))
-    weight = np.ones(len(X)) if sample_weight is None else sample_weight
-    squares = np.einsum("ij,ij->i", X, X)
+    weight = np.ones(n_rows) if sample_weight is None else sample_weight
     chosen = np.empty(n_clusters, dtype=np.intp)
+    if _kernels is not None and X.size <= _COMPILED_VALUES:
+        uniforms = rng.random_sample(1 + (n_clusters - 1) * n_trials)
+        given = np.ascontiguousarray(X, dtype=np.float64), np.ascontiguousarray(weight, dtype=np.float64), uniforms
+        _kernels.greedy_rows(*given, chosen, *np.empty((3, n_rows)))
+        return chosen
+    squares = np.einsum("ij,ij->i", X, X)
 
     def distances(rows: np.ndarray) -> np.ndarray:
         found = (-2 * X[rows]) @ X.T

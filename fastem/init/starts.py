@@ -94,7 +94,7 @@ def find_starts(
         weight = None if sample_weight is None else sample_weight[found.rows]
 
         def of_labels(found: Candidate = found, weight: np.ndarray | None = weight) -> Params:
-            part = rows if len(found.rows) == len(rows) else rows[found.rows]
+            part = rows if len(found.rows) == len(rows) else rows.take(found.rows, axis=0)
             stats = _label_stats(family.moments, part, found.labels, n_components, weight)
             return changed(_steady_params(family, stats, part, engine, weight, n_threads))
 
@@ -177,9 +177,10 @@ def _steadied(stats: Stats, n_rows: int) -> Stats:
     n_features = stats.origin.shape[1]
     mass = (n_features + 1) * stats.weight / n_rows
     S = stats.S.copy()
-    S[:, 1 + n_features :] += mass * (S[:, 1 + n_features :].sum(axis=0) / stats.weight)
+    scatters = S[:, 1 + n_features :]
+    scatters += mass / stats.weight * np.add.reduce(scatters)
     S[:, 0] += mass
-    return replace(stats, S=S, weight=float(S[:, 0].sum()))
+    return Stats(stats.weight + len(S) * mass, stats.log_likelihood, stats.origin, S, stats.moments, stats.shared)
 
 
 def start_params(

@@ -75,13 +75,10 @@ def merge_tree(rows: np.ndarray, sample_weight: np.ndarray | None = None, n_cell
     cells, roots = _cut(ward, n_cells)
     weight = np.ones(n_rows) if sample_weight is None else sample_weight / sample_weight.mean()
     clusters = _Clusters.of_cells(rows, cells, n_cells, weight)
-    # Ward's cells in the order of their labels are nodes of his tree; merges of cells become merges of these nodes.
-    nodes = roots.tolist()
-    merges = ward[:n_rows].copy()
-    for number, (i, j) in enumerate(clusters.merge_all(), start=n_rows - n_cells):
-        merges[number] = nodes[i], nodes[j]
-        nodes[i] = n_rows + number
-    return MergeTree(merges, n_cells, clusters.within)
+    # Ward's cells in the order of their labels are nodes of his tree; merges of cells take the place of his last ones.
+    number = (merging if _kernels is None else _kernels).number_merges
+    number(np.arange(n_cells - 1), clusters.merge_all(), 2 * n_rows - n_cells, roots, ward[n_rows - n_cells :])
+    return MergeTree(ward, n_cells, clusters.within)
 
 
 def ward_merges(rows: np.ndarray) -> np.ndarray:
@@ -98,7 +95,7 @@ def ward_merges(rows: np.ndarray) -> np.ndarray:
     centres, work = (np.zeros((n, n_rows + _MOST_LANES)) for n in (n_directions, 4))
     centres[:, :n_rows] = rows.T
     _kernels.ward_pairs(centres, work, np.empty((2, n_rows), dtype=np.intp), pairs, costs)
-    _kernels.number_merges(np.argsort(costs, kind="stable"), pairs, np.empty(n_rows, dtype=np.intp), merges)
+    _kernels.number_merges(np.argsort(costs, kind="stable"), pairs, n_rows, np.arange(n_rows), merges)
     return merges
 
 
@@ -182,8 +179,8 @@ class _Clusters:
         self._masses[i] = mass
         self._costs_now[i] += self._costs_now[j] + rise
 
-    def merge_all(self) -> list[tuple[int, int]]:
-        """Pairs in the order of their merges; the first of a pair then is the merged cluster."""
+    def merge_all(self) -> np.ndarray:
+        """Pairs (G - 1, 2) in the order of their merges; the first of a pair then is the merged cluster."""
         n_clusters, n_directions = self._means.shape
         if _kernels is not None:
             merged, least, near = (
@@ -192,7 +189,7 @@ class _Clusters:
             costs, rises, matrix = map(np.empty, (n_clusters, (n_clusters, n_clusters), (n_directions, n_directions)))
             given = self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass
             _kernels.gaussian_pairs(*given, _NEIGHBOURS, costs, least, near, rises, matrix, merged)
-            return [(i, j) for i, j in merged.tolist()]
+            return merged
         self._costs_now = self._costs(self._masses, self._scatters)
         near = self._neighbours()
         rises = self._all_rises(near)
@@ -215,7 +212,7 @@ class _Clusters:
             others = np.flatnonzero(near[i])
             if len(others):
                 rises[i, others] = rises[others, i] = self._rises(i, others)
-        return pairs
+        return np.array(pairs, dtype=np.intp).reshape(-1, 2)
 
     def _neighbours(self) -> np.ndarray:
         """Which clusters (n_clusters, n_clusters) have one of the other among the nearest to them."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from fastem import compiled
 from fastem.data.arrays import FAR_OUT, TRIMS
 
 # A feature whose deviation is this share of its values is constant, up to rounding.
 _CONSTANT = 1e-14
 # A direction of this share of the largest variance, of features scaled alike, is collinear up to rounding.
 _COLLINEAR = 1e-12
+# Features up to which eigenvectors are found plane by plane, and all in one call; beyond, by LAPACK.
+_COMPILED_FEATURES = 12
+_kernels: Any = None if compiled.level is None else compiled.module("float64")
 
 
 def whitened(rows: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:
@@ -29,6 +35,12 @@ def whitened(rows: np.ndarray, sample_weight: np.ndarray | None = None) -> np.nd
         One column of zeros where all rows are equal.
     """
     share = np.full(len(rows), 1 / len(rows)) if sample_weight is None else sample_weight / sample_weight.sum()
+    n_rows, n_features = rows.shape
+    if _kernels is not None and n_features <= _COMPILED_FEATURES:
+        coordinates, memory = np.empty((n_rows, n_features)), np.empty((2, n_features, n_features))
+        given = np.ascontiguousarray(rows), np.array(share), TRIMS, FAR_OUT, _CONSTANT, _COLLINEAR
+        n_directions = _kernels.whiten_rows(*given, *memory, np.empty((3, n_features)), coordinates)
+        return np.ascontiguousarray(coordinates[:, : max(1, n_directions)])
     # Along the columns of a copy: sums over the rows of a narrow array take many times as long.
     largest = np.abs(rows.T.copy()).max(axis=1)
     # Scaled before they are squared: features may be of any size that their float type holds.
@@ -65,6 +77,12 @@ def unit_within(coordinates: np.ndarray, within: np.ndarray) -> np.ndarray:
     Art, Gnanadesikan & Kettenring (1982), Data-based metrics for cluster analysis: the metric of the covariance within
     clusters, estimated from rows that are near to each other.
     """
+    n_directions = len(within)
+    if _kernels is not None and n_directions <= _COMPILED_FEATURES:
+        found, memory = np.empty(coordinates.shape), np.empty((2, n_directions, n_directions))
+        given = np.ascontiguousarray(coordinates), np.ascontiguousarray(within)
+        _kernels.unit_rows(*given, _COLLINEAR, *memory, found)
+        return found
     variances, directions = np.linalg.eigh(within)
     if not variances[-1] > _COLLINEAR:
         return coordinates  # clusters of equal rows: the rest is rounding

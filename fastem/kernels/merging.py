@@ -101,16 +101,28 @@ def _nearest(centres, a, before, left, work):
     best = broadcast(work, 3, 0)
     work[3, 0] = before
     index = broadcast(work, 3, 0)
-    for v in range((left + width - 1) // width):
-        b = v * width
-        square = _squares(centres, copy, b)
+    # Two vectors at a time share what is read of the cluster.
+    for pair in range((left + 2 * width - 1) // (2 * width)):
+        b = 2 * pair * width
+        square = zero(centres)
+        beside = zero(centres)
+        for i in range(centres.shape[0]):
+            own = broadcast(centres, i, copy)
+            apart = load(centres, i, b) - own
+            square = square + apart * apart
+            apart = load(centres, i, b + width) - own
+            beside = beside + apart * apart
         # The masses are at least 1, so that most costs need not be known.
-        if all_less(best * bound, square):
-            continue
-        masses = load(work, 0, b)
-        costs = square * (mass * masses / (mass + masses))
-        index = where_less(costs, best, load(work, 2, b), index)
-        best = where_less(costs, best, costs, best)
+        if not all_less(best * bound, square):
+            masses = load(work, 0, b)
+            costs = square * (mass * masses / (mass + masses))
+            index = where_less(costs, best, load(work, 2, b), index)
+            best = where_less(costs, best, costs, best)
+        if not all_less(best * bound, beside):
+            masses = load(work, 0, b + width)
+            costs = beside * (mass * masses / (mass + masses))
+            index = where_less(costs, best, load(work, 2, b + width), index)
+            best = where_less(costs, best, costs, best)
     centres[0, a] = centres[0, copy]
     store(work, 3, 0, best)
     store(work, 3, width, index)
@@ -132,17 +144,17 @@ def _squares(centres, a, b):
     return square
 
 
-def number_merges(order, pairs, nodes, merges):
-    """Nodes of the merges (N - 1, 2) in the order of their costs, numbered as in SciPy, into ``merges``."""
-    n_rows = pairs.shape[0] + 1
-    for row in range(n_rows):
-        nodes[row] = row
-    for number in range(n_rows - 1):
+def number_merges(order, pairs, n_before, nodes, merges):
+    """Nodes of the merges ``pairs`` of clusters in the order of their costs into ``merges``, numbered as in SciPy.
+
+    ``nodes`` are those of the clusters, ``n_before`` all that there are; the first of a pair takes the merge's.
+    """
+    for number in range(order.shape[0]):
         first = pairs[order[number], 0]
         second = pairs[order[number], 1]
         merges[number, 0] = nodes[first]
         merges[number, 1] = nodes[second]
-        nodes[first] = n_rows + number
+        nodes[first] = n_before + number
 
 
 def cut_merges(merges, tops, places, labels, roots):
@@ -277,13 +289,14 @@ def _mark_neighbours(means, n_near, near, nearest, distances):
             # Into its place among those found so far, the last of which goes where there are enough.
             if found < n_near:
                 found += 1
-            at = found - 1
-            for behind in range(found - 1):
+            at = 0
+            for before in range(found - 1):
+                if distances[before] <= square:
+                    at += 1
+            for behind in range(found - 1 - at):
                 before = found - 2 - behind
-                if distances[before] > square:
-                    distances[before + 1] = distances[before]
-                    nearest[before + 1] = nearest[before]
-                    at = before
+                distances[before + 1] = distances[before]
+                nearest[before + 1] = nearest[before]
             distances[at] = square
             nearest[at] = j
         for rank in range(found):
@@ -322,11 +335,11 @@ def _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix):
             matrix[a, b] = prior[at] + scatters[i, at] + apart * (means[j, b] - means[i, b])
             if i != j:
                 matrix[a, b] += scatters[j, at]
-    return mass * (_log_determinant(matrix) - n_directions * natural_log(mass + prior_mass))
+    return mass * _log_determinant(matrix, 1 / (mass + prior_mass))
 
 
-def _log_determinant(matrix):
-    """Of a positive definite matrix, whose upper triangle is overwritten."""
+def _log_determinant(matrix, scale):
+    """Of a positive definite matrix times ``scale``; its upper triangle is overwritten."""
     n_directions = matrix.shape[0]
     total = 0.0
     product = 1.0
@@ -338,7 +351,7 @@ def _log_determinant(matrix):
             factor = matrix[a, b] / pivot
             for c in range(b, n_directions):
                 matrix[b, c] -= factor * matrix[a, c]
-        product *= pivot
+        product *= pivot * scale
         if product < 1e-100 or product > 1e100:
             total += natural_log(product)
             product = 1.0

@@ -1,4 +1,4 @@
-"""Clusters around rows that those before explain least, in double precision."""
+"""Clusters around rows that those before explain least, and Lloyd's iterations of their centres. Double precision."""
 
 from fastem.kernels.merging import cluster_moments
 from fastem.kernels.vectors import natural_log, square_root
@@ -129,3 +129,74 @@ def _inverse_root(k, ridge, mass, n_directions, scatters, factors):
                 total -= factors[0, i * n_directions + c] * factors[1, c * n_directions + j]
             factors[1, i * n_directions + j] = total / factors[0, i * n_directions + i]
     return log_determinant
+
+
+def greedy_rows(rows, weight, uniforms, chosen, nearest, reached, chances):
+    """Rows of greedy k-means++ into ``chosen[C]``, each the best of a few that are drawn by their distance.
+
+    ``uniforms`` has one number for the first row, and as many for each further one as are tried. ``nearest[N]``,
+    ``reached[N]`` and ``chances[N]`` are working memory.
+    """
+    n_rows = rows.shape[0]
+    n_trials = 0
+    if chosen.shape[0] > 1:
+        n_trials = (uniforms.shape[0] - 1) // (chosen.shape[0] - 1)
+    for row in range(n_rows):
+        nearest[row] = 1e300
+        reached[row] = weight[row]
+    chosen[0] = _drawn(reached, uniforms[0])
+    _reach(rows, weight, chosen[0], nearest, reached)
+    for row in range(n_rows):
+        nearest[row] = reached[row]
+    for k in range(1, chosen.shape[0]):
+        least = 1e300
+        best = 0
+        for row in range(n_rows):
+            chances[row] = nearest[row] * weight[row]
+        for trial in range(n_trials):
+            row = _drawn(chances, uniforms[1 + (k - 1) * n_trials + trial])
+            left = _reach(rows, weight, row, nearest, reached)
+            if trial == 0 or left < least:
+                least = left
+                best = row
+        _reach(rows, weight, best, nearest, reached)
+        for row in range(n_rows):
+            nearest[row] = reached[row]
+        chosen[k] = best
+
+
+def _reach(rows, weight, chosen, nearest, reached):
+    """Squared distances to the nearest centre if a row is one too, into ``reached[N]``; returns their weighted sum."""
+    total = 0.0
+    for row in range(rows.shape[0]):
+        square = 0.0
+        for i in range(rows.shape[1]):
+            apart = rows[row, i] - rows[chosen, i]
+            square += apart * apart
+        if square > nearest[row]:
+            square = nearest[row]
+        reached[row] = square
+        total += weight[row] * square
+    return total
+
+
+def centres_update(letters, step, S, shared, weight, tol, before, work, matrices, axes, thin, table, theta, common):
+    """M-step of k-means, with the arguments of ``structured_update``: centres move to the means of their rows.
+
+    Returns the number of clusters, or less where one is empty, or where the centres move by ``tol[0]``, squared, at
+    most in all.
+    """
+    n_features = (theta.shape[1] - 1) // 2
+    moved = 0.0
+    for k in range(theta.shape[0]):
+        if not S[k, 0] > 0:
+            return k
+        theta[k, 0] = before[k, 0]
+        for i in range(n_features):
+            shift = S[k, 1 + i] / S[k, 0]
+            moved += shift * shift
+            theta[k, 1 + i] = before[k, 1 + i] + shift
+            theta[k, 1 + n_features + i] = before[k, 1 + n_features + i]
+    if moved <= tol[0]:
+        return 0
+    return theta.shape[0]
