@@ -94,8 +94,11 @@ def test_each_merge_is_the_cheapest(rng, free):
         assert likelihood_cost(rows, after, within, 3, free) == pytest.approx(min(costs), rel=1e-9)
 
 
-@pytest.mark.parametrize(("n_rows", "criteria"), [(500, [True, False, True]), (3000, [True, True])])
-def test_trees_of_few_rows_take_turns_in_their_criterion(rng, monkeypatch, n_rows, criteria):
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "criteria"),
+    [(500, 2, [True, False, True]), (3000, 2, [True, True]), (3000, 8, [True])],
+)
+def test_trees_of_a_panel_and_their_criteria(rng, monkeypatch, n_rows, n_features, criteria):
     asked = []
 
     def noted(rows, weight, n_cells, free_proportions):
@@ -103,7 +106,7 @@ def test_trees_of_few_rows_take_turns_in_their_criterion(rng, monkeypatch, n_row
         return merge_tree(rows, weight, n_cells, free_proportions)
 
     monkeypatch.setattr(candidates, "merge_tree", noted)
-    rows = rng.normal(size=(n_rows, 2))
+    rows = rng.normal(size=(n_rows, n_features))
     find_starts(Gaussian(), rows, None, 5, "auto", 1, np.random.RandomState(0), fastem.get_engine("numpy"))
     assert asked == criteria
 
