@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import fastem
 from fastem.families import Gaussian
-from fastem.init import START_METHODS, find_starts, merge_tree, whitened
+from fastem.init import START_METHODS, candidates, find_starts, merge_tree, whitened
 from fastem.init.candidates import METHODS, adaptive_labels
 from fastem.init.tree import cut, ward_merges
 from fastem.init.whitening import unit_within
@@ -67,20 +67,22 @@ def test_ward_cuts_are_scipys(rng):
         assert adjusted_rand_score(expected, cut(ward_merges(rows), n_clusters)) == 1
 
 
-def likelihood_cost(rows, labels, within, mass):
+def likelihood_cost(rows, labels, within, mass, proportions):
     """The criterion by its formula, a cluster at a time."""
     cost = 0.0
     for label in np.unique(labels):
         own = rows[labels == label]
         scatter = (own - own.mean(axis=0)).T @ (own - own.mean(axis=0))
         cost += len(own) * np.log(np.linalg.det((scatter + mass * within) / (len(own) + mass)))
+        cost -= 2 * proportions * len(own) * np.log(len(own))
     return cost
 
 
-def test_each_merge_is_the_cheapest(rng):
+@pytest.mark.parametrize("free", [False, True])
+def test_each_merge_is_the_cheapest(rng, free):
     centres = np.array([[0, 0], [6, 0], [0, 6]])
     rows = centres[rng.integers(3, size=60)] + rng.normal(size=(60, 2)) * [1.0, 0.2]
-    tree = merge_tree(rows, n_cells=12)
+    tree = merge_tree(rows, n_cells=12, free_proportions=free)
     assert tree.n_cells == 12
     within = tree.within + 1e-8 * np.eye(2)
     for n_clusters in range(12, 1, -1):
@@ -88,8 +90,25 @@ def test_each_merge_is_the_cheapest(rng):
         costs = []
         for i in range(n_clusters):
             for j in range(i):
-                costs.append(likelihood_cost(rows, np.where(labels == i, j, labels), within, 3))
-        assert likelihood_cost(rows, after, within, 3) == pytest.approx(min(costs), rel=1e-9)
+                costs.append(likelihood_cost(rows, np.where(labels == i, j, labels), within, 3, free))
+        assert likelihood_cost(rows, after, within, 3, free) == pytest.approx(min(costs), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "criteria"),
+    [(500, 2, [True, False, True]), (3000, 2, [True, True]), (3000, 8, [True])],
+)
+def test_trees_of_a_panel_and_their_criteria(rng, monkeypatch, n_rows, n_features, criteria):
+    asked = []
+
+    def noted(rows, weight, n_cells, free_proportions):
+        asked.append(free_proportions)
+        return merge_tree(rows, weight, n_cells, free_proportions)
+
+    monkeypatch.setattr(candidates, "merge_tree", noted)
+    rows = rng.normal(size=(n_rows, n_features))
+    find_starts(Gaussian(), rows, None, 5, "auto", 1, np.random.RandomState(0), fastem.get_engine("numpy"))
+    assert asked == criteria
 
 
 def test_a_partition_for_every_number_of_clusters(rng):

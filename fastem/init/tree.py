@@ -46,7 +46,12 @@ class MergeTree:
         return cut(self.merges, n_clusters)
 
 
-def merge_tree(rows: np.ndarray, sample_weight: np.ndarray | None = None, n_cells: int = _CELLS) -> MergeTree:
+def merge_tree(
+    rows: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+    n_cells: int = _CELLS,
+    free_proportions: bool = False,
+) -> MergeTree:
     """Tree of the merges that cost the least classification likelihood of Gaussian clusters.
 
     A cluster of mass ``n`` and scatter ``W`` counts as ``n log |(W + m V) / (n + m)|``. The covariance ``V`` within
@@ -61,11 +66,15 @@ def merge_tree(rows: np.ndarray, sample_weight: np.ndarray | None = None, n_cell
     sample_weight : ndarray of shape (n_rows,), optional
     n_cells : int
         Clusters that Ward's criterion leaves, several times as many as are looked for. Of many features, fewer.
+    free_proportions : bool
+        Whether the clusters' proportions count too, by ``-2 n log n``, as in the likelihood of a mixture. Without, all
+        clusters are as likely, and a large one is sooner split than a small one is kept.
 
     References
     ----------
     Banfield & Raftery (1993), Model-based Gaussian and non-Gaussian clustering. Fraley (1998), Algorithms for
-    model-based Gaussian hierarchical clustering: the criterion of unconstrained covariances. Scrucca & Raftery (2015),
+    model-based Gaussian hierarchical clustering: the criterion of unconstrained covariances. Symons (1981), Clustering
+    criteria and multivariate normal mixtures: the proportions. Scrucca & Raftery (2015),
     Improved initialisation of model-based clustering using Gaussian hierarchical partitions: scaled coordinates. Ward
     (1963), Hierarchical grouping to optimize an objective function.
     """
@@ -74,7 +83,7 @@ def merge_tree(rows: np.ndarray, sample_weight: np.ndarray | None = None, n_cell
     ward = ward_merges(rows)
     cells, roots = _cut(ward, n_cells)
     weight = np.ones(n_rows) if sample_weight is None else sample_weight / sample_weight.mean()
-    clusters = _Clusters.of_cells(rows, cells, n_cells, weight)
+    clusters = _Clusters.of_cells(rows, cells, n_cells, weight, free_proportions)
     # Ward's cells in the order of their labels are nodes of his tree; merges of cells take the place of his last ones.
     number = (merging if _kernels is None else _kernels).number_merges
     number(np.arange(n_cells - 1), clusters.merge_all(), 2 * n_rows - n_cells, roots, ward[n_rows - n_cells :])
@@ -142,8 +151,9 @@ def cluster_moments(
 class _Clusters:
     """Clusters that are merged in place: masses (G,), means (G, D), scatters (G, D * D), and what a merge costs."""
 
-    def __init__(self, masses: np.ndarray, means: np.ndarray, scatters: np.ndarray) -> None:
+    def __init__(self, masses: np.ndarray, means: np.ndarray, scatters: np.ndarray, free_proportions: bool) -> None:
         self._masses, self._means, self._scatters = masses, means, scatters
+        self._proportions = 2.0 if free_proportions else 0.0
         n_directions = means.shape[1]
         self.within = (scatters.sum(axis=0) / masses.sum()).reshape(n_directions, n_directions)
         # Masses are in units of the mean weight of a row. A floor, for rows that are nearly all equal.
@@ -151,14 +161,17 @@ class _Clusters:
         self._prior = self._prior_mass * (self.within + _FLOOR * np.eye(n_directions))
 
     @classmethod
-    def of_cells(cls, rows: np.ndarray, cells: np.ndarray, n_cells: int, weight: np.ndarray) -> _Clusters:
-        return cls(*cluster_moments(rows, cells, n_cells, weight))
+    def of_cells(
+        cls, rows: np.ndarray, cells: np.ndarray, n_cells: int, weight: np.ndarray, free_proportions: bool
+    ) -> _Clusters:
+        return cls(*cluster_moments(rows, cells, n_cells, weight), free_proportions)
 
     def _costs(self, masses: np.ndarray, scatters: np.ndarray) -> np.ndarray:
         n_directions = len(self._prior)
         factors = np.linalg.cholesky(scatters.reshape(-1, n_directions, n_directions) + self._prior)
         roots = factors.reshape(len(masses), -1)[:, :: n_directions + 1]
-        return masses * (2 * np.log(roots).sum(axis=1) - n_directions * np.log(masses + self._prior_mass))
+        logs = n_directions * np.log(masses + self._prior_mass) + self._proportions * np.log(masses)
+        return masses * (2 * np.log(roots).sum(axis=1) - logs)
 
     def _rises(self, i: Any, j: np.ndarray) -> np.ndarray:
         """By how much a merge of the clusters ``i`` with ``j`` raises the cost."""
@@ -187,7 +200,7 @@ class _Clusters:
                 np.empty(shape, dtype=np.intp) for shape in ((n_clusters - 1, 2), n_clusters, (n_clusters, n_clusters))
             )
             costs, rises, matrix = map(np.empty, (n_clusters, (n_clusters, n_clusters), (n_directions, n_directions)))
-            given = self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass
+            given = self._masses, self._means, self._scatters, self._prior.ravel(), self._prior_mass, self._proportions
             _kernels.gaussian_pairs(*given, _NEIGHBOURS, costs, least, near, rises, matrix, merged)
             return merged
         self._costs_now = self._costs(self._masses, self._scatters)

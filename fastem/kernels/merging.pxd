@@ -7,11 +7,11 @@ cdef vec _squares(real[:, ::1] centres, Py_ssize_t a, Py_ssize_t b) noexcept nog
 cpdef void number_merges(const Py_ssize_t[::1] order, const Py_ssize_t[:, ::1] pairs, Py_ssize_t n_before, Py_ssize_t[::1] nodes, Py_ssize_t[:, ::1] merges) noexcept nogil
 cpdef void cut_merges(const Py_ssize_t[:, ::1] merges, Py_ssize_t[::1] tops, Py_ssize_t[::1] places, Py_ssize_t[::1] labels, Py_ssize_t[::1] roots) noexcept nogil
 cpdef void cluster_moments(const double[:, ::1] rows, const Py_ssize_t[::1] labels, const double[::1] weight, double[::1] masses, double[:, ::1] means, double[:, ::1] scatters) noexcept nogil
-cpdef void gaussian_pairs(double[::1] masses, double[:, ::1] means, double[:, ::1] scatters, double[::1] prior, double prior_mass, Py_ssize_t n_near, double[::1] costs, Py_ssize_t[::1] least, Py_ssize_t[:, ::1] near, double[:, ::1] rises, double[:, ::1] matrix, Py_ssize_t[:, ::1] pairs) noexcept nogil
+cpdef void gaussian_pairs(double[::1] masses, double[:, ::1] means, double[:, ::1] scatters, double[::1] prior, double prior_mass, double proportions, Py_ssize_t n_near, double[::1] costs, Py_ssize_t[::1] least, Py_ssize_t[:, ::1] near, double[:, ::1] rises, double[:, ::1] matrix, Py_ssize_t[:, ::1] pairs) noexcept nogil
 cdef void _find_least(double[:, ::1] rises, Py_ssize_t i, Py_ssize_t[::1] least) noexcept nogil
 @cython.locals(square=double)
 cdef void _mark_neighbours(double[:, ::1] means, Py_ssize_t n_near, Py_ssize_t[:, ::1] near, Py_ssize_t[::1] nearest, double[::1] distances) noexcept nogil
 cdef void _merge(double[::1] masses, double[:, ::1] means, double[:, ::1] scatters, Py_ssize_t i, Py_ssize_t j) noexcept nogil
-cdef double _gaussian_cost(double[::1] masses, double[:, ::1] means, double[:, ::1] scatters, double[::1] prior, double prior_mass, Py_ssize_t i, Py_ssize_t j, double[:, ::1] matrix) noexcept nogil
+cdef double _gaussian_cost(double[::1] masses, double[:, ::1] means, double[:, ::1] scatters, double[::1] prior, double prior_mass, double proportions, Py_ssize_t i, Py_ssize_t j, double[:, ::1] matrix) noexcept nogil
 @cython.locals(total=double, product=double)
 cdef double _log_determinant(double[:, ::1] matrix, double scale) noexcept nogil

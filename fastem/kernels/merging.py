@@ -201,7 +201,9 @@ def cluster_moments(rows, labels, weight, masses, means, scatters):
                 scatters[k, i * n_directions + j] += apart * (rows[row, j] - means[k, j])
 
 
-def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, least, near, rises, matrix, pairs):
+def gaussian_pairs(
+    masses, means, scatters, prior, prior_mass, proportions, n_near, costs, least, near, rises, matrix, pairs
+):
     """Pairs of clusters in the order of their merges, each the one that raises the cost least, into ``pairs[C - 1]``.
 
     A cluster of mass ``n`` and scatter ``W`` costs ``n log |(W + prior) / (n + prior_mass)|``. Those that are among the
@@ -212,13 +214,13 @@ def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, le
     n_clusters = masses.shape[0]
     _mark_neighbours(means, min(n_near, n_clusters - 1), near, least, costs)
     for i in range(n_clusters):
-        costs[i] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, i, matrix)
+        costs[i] = _gaussian_cost(masses, means, scatters, prior, prior_mass, proportions, i, i, matrix)
     for i in range(n_clusters):
         rises[i, i] = 1e300
         for j in range(i + 1, n_clusters):
             rises[i, j] = 1e300
             if near[i, j] > 0:
-                rises[i, j] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix)
+                rises[i, j] = _gaussian_cost(masses, means, scatters, prior, prior_mass, proportions, i, j, matrix)
                 rises[i, j] -= costs[i] + costs[j]
         _find_least(rises, i, least)
     for number in range(n_clusters - 1):
@@ -233,7 +235,9 @@ def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, le
                     if masses[i] > 0 and masses[j] > 0:
                         near[i, j] = 1
                         near[j, i] = 1
-                        rises[i, j] = _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix)
+                        rises[i, j] = _gaussian_cost(
+                            masses, means, scatters, prior, prior_mass, proportions, i, j, matrix
+                        )
                         rises[i, j] -= costs[i] + costs[j]
                 _find_least(rises, i, least)
                 if rises[i, least[i]] < rises[first, least[first]]:
@@ -255,7 +259,7 @@ def gaussian_pairs(masses, means, scatters, prior, prior_mass, n_near, costs, le
             a = min(first, i)
             b = first + i - a
             if near[first, i] > 0:
-                rises[a, b] = _gaussian_cost(masses, means, scatters, prior, prior_mass, a, b, matrix)
+                rises[a, b] = _gaussian_cost(masses, means, scatters, prior, prior_mass, proportions, a, b, matrix)
                 rises[a, b] -= costs[a] + costs[b]
                 if rises[a, b] < rises[a, least[a]]:
                     least[a] = b
@@ -320,7 +324,7 @@ def _merge(masses, means, scatters, i, j):
     masses[j] = 0
 
 
-def _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix):
+def _gaussian_cost(masses, means, scatters, prior, prior_mass, proportions, i, j, matrix):
     """Cost of the clusters ``i`` and ``j`` as one, or of ``i`` alone where they are the same."""
     n_directions = means.shape[1]
     mass = masses[i]
@@ -335,7 +339,7 @@ def _gaussian_cost(masses, means, scatters, prior, prior_mass, i, j, matrix):
             matrix[a, b] = prior[at] + scatters[i, at] + apart * (means[j, b] - means[i, b])
             if i != j:
                 matrix[a, b] += scatters[j, at]
-    return mass * _log_determinant(matrix, 1 / (mass + prior_mass))
+    return mass * (_log_determinant(matrix, 1 / (mass + prior_mass)) - proportions * natural_log(mass))
 
 
 def _log_determinant(matrix, scale):
