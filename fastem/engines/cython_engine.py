@@ -37,9 +37,6 @@ class CythonEngine(KernelEngine):
     def __init__(self) -> None:
         compiled.module("float64")  # raises where nothing was compiled
 
-    def _at_work(self, n_panels: int, n_threads: int) -> int:
-        return min(n_panels, n_threads)
-
     def _accumulate_group(
         self,
         kernels: tuple[Any, Any],

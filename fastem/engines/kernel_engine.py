@@ -110,16 +110,15 @@ def cut_runs(runs: Runs, n_samples: int, n_components: int, n_features: int, mom
     return Cut(n_samples, runs.n_rows, block_rows(n_features, moments, dtype), work, starts.start, starts.step)
 
 
-# Memory of a thread's last passes where it is no more than so many bytes: in a pass over few rows, allocation would take
-# a part of the time.
-_KEPT_BYTES = 2**20
+# Memory of a thread's last passes, of so many shapes and no more than so many bytes each: in a pass over few rows,
+# allocation would take a part of the time.
+_MOST_KEPT, _KEPT_BYTES = 8, 2**20
 _kept = threading.local()
-_MOST_KEPT = 8
 
 
 @dataclass(frozen=True)
 class Scratch:
-    """Working memory of ``n`` panels, aligned to cache lines."""
+    """Working memory of ``n`` threads, aligned to cache lines."""
 
     XT: np.ndarray
     log_p: np.ndarray
@@ -140,8 +139,8 @@ class Scratch:
             kept[key] = scratch
         return scratch
 
-    def __getitem__(self, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        return self.XT[p], self.log_p[p], self.rows[p], self.scratch[p]
+    def __getitem__(self, thread: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return self.XT[thread], self.log_p[thread], self.rows[thread], self.scratch[thread]
 
 
 def _aligned(shapes: list[tuple[int, ...]], dtype: np.dtype[Any]) -> Iterator[np.ndarray]:
@@ -260,8 +259,7 @@ class KernelEngine(Engine):
         scratch = None
         for first, count in cut.groups(shape[0] * shape[1], threads):
             if scratch is None:
-                at_work = self._at_work(count, threads)
-                scratch = Scratch.allocate(at_work, n_features, n_components, cut.block, packed.theta.dtype)
+                scratch = Scratch.allocate(min(count, threads), n_features, n_components, cut.block, packed.theta.dtype)
                 # Before the statistics of the panels, the sum of those before them.
                 S = np.empty((1 + count if cut.n_panels > 1 else 1, *shape))
                 sums = np.empty(count)
@@ -278,10 +276,6 @@ class KernelEngine(Engine):
         # In memory of its own, without that of the panels.
         total = S[0] if cut.n_panels == 1 else S[0].copy()
         return stats_of(total, origin, total_weight(n_rows, sample_weight), log_likelihood, moments)
-
-    def _at_work(self, n_panels: int, n_threads: int) -> int:
-        """Panels of a group that need working memory of their own."""
-        return n_panels
 
     @abstractmethod
     def _accumulate_group(
@@ -317,7 +311,7 @@ class KernelEngine(Engine):
         scratch = None
         for first, count in cut.groups(1, threads):
             if scratch is None:
-                scratch = Scratch.allocate(count, n_features, n_components, cut.block, packed.theta.dtype)
+                scratch = Scratch.allocate(min(count, threads), n_features, n_components, cut.block, packed.theta.dtype)
             self._evaluate_group(family.log_density_kernel, X, cut, first, count, packed, scratch, found, threads)
         return found
 

@@ -44,6 +44,9 @@ def _digest() -> str:
 
 DIGEST = _digest()
 
+# Numba's intrinsics have an argument less than their source.
+take: Any = numba_vectors.take
+
 
 class Signatures:
     """Numba's types of the kernels' and drivers' arguments for one float type."""
@@ -64,15 +67,15 @@ class Signatures:
         )
         self.accumulate_panels = types.void(
             *(types.FunctionType(self.accumulate_panel), *inputs, size, size, size, size, matrix, matrix),
-            *(cube, cube, cube, cube, types.float64[:, :, ::1], types.float64[::1]),
+            *(types.intp[::1], cube, cube, cube, cube, types.float64[:, :, ::1], types.float64[::1]),
         )
         outputs = (types.intp[::1], row, matrix)
         self.evaluate_panel = types.void(
             density_type, rows, size, size, matrix, matrix, matrix, matrix, matrix, matrix, *outputs
         )
         self.evaluate_panels = types.void(
-            *(types.FunctionType(self.evaluate_panel), density_type, rows, size, size, size, matrix, matrix),
-            *(cube, cube, cube, cube, *outputs),
+            *(types.FunctionType(self.evaluate_panel), density_type, rows, size, size, size, size, matrix, matrix),
+            *(types.intp[::1], cube, cube, cube, cube, *outputs),
         )
 
 
@@ -109,36 +112,43 @@ def block_kernel(kernel: Callable[..., Any], kind: str, dtype: np.dtype[Any]) ->
     return _compile(_bind(kernel, DIGEST), getattr(signatures(dtype), kind), **_SERIAL)
 
 
+# Every thread has working memory of its own, which stays in its cache, and takes the next panel when done with one.
 # The panel's function is an argument too: the parallel driver alone compiles in a second, and the serial function is
 # there for whoever may not enter Numba's threads.
 def _accumulate_panels(digest: str) -> Callable[..., Any]:
     def accumulate_panels(
         accumulate_panel, log_density, accumulate, X, sample_weight, given, order, start, stop, panel_rows, step,
-        theta, common, XT, log_p, rows, scratch, S, log_likelihood,
+        theta, common, taken, XT, log_p, rows, scratch, S, log_likelihood,
     ):  # fmt: skip
         digest  # noqa: B018
-        for p in prange(S.shape[0]):
-            first = start + p * step
-            log_likelihood[p] = accumulate_panel(
-                log_density, accumulate, X, sample_weight, given, order, first, min(first + panel_rows, stop), theta,
-                common, XT[p], log_p[p], rows[p], scratch[p], S[p],
-            )  # fmt: skip
+        for thread in prange(XT.shape[0]):
+            p = take(taken)
+            while p < S.shape[0]:
+                first = start + p * step
+                log_likelihood[p] = accumulate_panel(
+                    log_density, accumulate, X, sample_weight, given, order, first, min(first + panel_rows, stop),
+                    theta, common, XT[thread], log_p[thread], rows[thread], scratch[thread], S[p],
+                )  # fmt: skip
+                p = take(taken)
 
     return accumulate_panels
 
 
 def _evaluate_panels(digest: str) -> Callable[..., Any]:
     def evaluate_panels(
-        evaluate_panel, log_density, X, start, stop, panel_rows, theta, common, XT, log_p, rows, scratch, labels,
-        log_likelihood, responsibilities,
+        evaluate_panel, log_density, X, start, stop, panel_rows, n_panels, theta, common, taken, XT, log_p, rows,
+        scratch, labels, log_likelihood, responsibilities,
     ):  # fmt: skip
         digest  # noqa: B018
-        for p in prange(XT.shape[0]):
-            first = start + p * panel_rows
-            evaluate_panel(
-                log_density, X, first, min(first + panel_rows, stop), theta, common, XT[p], log_p[p], rows[p],
-                scratch[p], labels, log_likelihood, responsibilities,
-            )  # fmt: skip
+        for thread in prange(XT.shape[0]):
+            p = take(taken)
+            while p < n_panels:
+                first = start + p * panel_rows
+                evaluate_panel(
+                    log_density, X, first, min(first + panel_rows, stop), theta, common, XT[thread], log_p[thread],
+                    rows[thread], scratch[thread], labels, log_likelihood, responsibilities,
+                )  # fmt: skip
+                p = take(taken)
 
     return evaluate_panels
 

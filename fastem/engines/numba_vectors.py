@@ -327,6 +327,17 @@ def _mantissa(typingctx: Any, x: Any) -> Any:
     return x(x), codegen
 
 
+@intrinsic
+def take(typingctx: Any, counter: Any) -> Any:
+    """The next number of a counter that several threads share."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return builder.atomic_rmw("add", place, context.get_constant(types.intp, 1), "monotonic")
+
+    return types.intp(counter), codegen
+
+
 def _operator(python: Any, instruction: str) -> None:
     @infer_global(python)
     class _Template(AbstractTemplate):

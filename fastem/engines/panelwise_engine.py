@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
+from itertools import count as counter
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,12 @@ class PanelwiseEngine(KernelEngine):
     ) -> None:
         run = self._accumulate_panel(*kernels, packed.theta.dtype)
 
-        def panel(p: int) -> None:
+        def panel(p: int, memory: tuple[np.ndarray, ...]) -> None:
             start = cut.start(first + p)
             stop = min(start + cut.panel_rows, cut.n_samples)
-            sums[p] = run(*data, start, stop, packed.theta, packed.common, *scratch[p], S[p])
+            sums[p] = run(*data, start, stop, packed.theta, packed.common, *memory, S[p])
 
-        _in_turn(panel, len(S), n_threads)
+        _in_turn(panel, len(S), scratch, n_threads)
 
     def _evaluate_group(
         self,
@@ -62,30 +63,33 @@ class PanelwiseEngine(KernelEngine):
         run = self._evaluate_panel(log_density, packed.theta.dtype)
         outputs = (found.labels, found.log_likelihood, found.responsibilities)
 
-        def panel(p: int) -> None:
+        def panel(p: int, memory: tuple[np.ndarray, ...]) -> None:
             start = cut.start(first + p)
             stop = min(start + cut.panel_rows, cut.n_samples)
-            run(X, start, stop, packed.theta, packed.common, *scratch[p], *outputs)
+            run(X, start, stop, packed.theta, packed.common, *memory, *outputs)
 
-        _in_turn(panel, count, n_threads)
+        _in_turn(panel, count, scratch, n_threads)
 
 
-def _in_turn(panel: Callable[[int], None], count: int, n_threads: int) -> None:
-    """Call ``panel(0 ... count - 1)``; every thread takes the next, and stops after an exception in any of them."""
-    panels = iter(range(count))
+def _in_turn(
+    panel: Callable[[int, tuple[np.ndarray, ...]], None], n_panels: int, scratch: Scratch, n_threads: int
+) -> None:
+    """Call ``panel(0 ... n_panels - 1)``; every thread takes the next, and stops after an exception in any of them."""
+    panels, threads = iter(range(n_panels)), counter()
     taking = threading.Lock()
     stop = threading.Event()
 
     def work() -> None:
         try:
+            memory = scratch[next(threads)]
             while not stop.is_set():
                 with taking:
                     p = next(panels, None)
                 if p is None:
                     return
-                panel(p)
+                panel(p, memory)
         except BaseException:
             stop.set()
             raise
 
-    run_on_threads(work, min(n_threads, count))
+    run_on_threads(work, min(n_threads, n_panels))
