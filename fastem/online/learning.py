@@ -23,7 +23,7 @@ from fastem.passes import ArrayRows, Passes, Runner
 from fastem.stats import Stats
 
 # Rows that a start is found from, where there are more, or two for each free parameter: the steps that follow see all.
-_START_ROWS = 20_000
+_START_ROWS = 10_000
 # EM iterations on the rows that a start is found from: the steps that follow begin near an optimum.
 _START_ITERATIONS = 10
 
