@@ -224,7 +224,7 @@ def test_extrapolated_points_have_the_structure(name, rng):
 def test_acceleration_ends_at_the_same_optimum(name, accelerate, rng):
     family = Gaussian(name, reg_covar=0.0)
     X = gaussian_rows(rng, 500, 2)
-    start = fastem.fit(X, family, 3, random_state=0, max_iter=20).params
+    start = fastem.fit(X, family, 3, start="kmeans", random_state=0, max_iter=20).params
     options = {"start": start, "tol": 1e-9, "max_iter": 5000}
     plain, fast = (fastem.fit(X, family, 3, accelerate=a, **options).run for a in (None, accelerate))
     assert plain.converged
