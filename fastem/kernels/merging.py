@@ -206,10 +206,10 @@ def gaussian_pairs(
 ):
     """Pairs of clusters in the order of their merges, each the one that raises the cost least, into ``pairs[C - 1]``.
 
-    A cluster of mass ``n`` and scatter ``W`` costs ``n log |(W + prior) / (n + prior_mass)|``. Those that are among the
-    ``n_near`` nearest of each other may merge, and where none are left, all. The first of a pair then is the merged
-    cluster. ``costs[C]``, ``least[C]``, ``near[C, C]``, ``rises[C, C]`` and ``matrix[D, D]`` are working memory; what
-    the clusters are is overwritten too.
+    A cluster of mass ``n`` and scatter ``W`` costs ``n log |(W + prior) / (n + prior_mass)| - proportions n log n``.
+    Those that are among the ``n_near`` nearest of each other may merge, and where none are left, all. The first of a
+    pair then is the merged cluster. ``costs[C]``, ``least[C]``, ``near[C, C]``, ``rises[C, C]`` and ``matrix[D, D]``
+    are working memory; what the clusters are is overwritten too.
     """
     n_clusters = masses.shape[0]
     _mark_neighbours(means, min(n_near, n_clusters - 1), near, least, costs)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastem.data.sources import OnBlock, Source, told
 from fastem.data.writing import table_writer
-from fastem.engines import Posterior, choose_engine, pass_work
+from fastem.engines import Posterior
 from fastem.mixture import Mixture
 
 
@@ -23,11 +23,8 @@ def posteriors(
 ) -> Iterator[Posterior]:
     """What was asked of each block's rows, in memory of a block."""
     _check_features(mixture, source)
-    family, params = mixture.family, mixture.params
     for block in told(source.blocks(), source.n_samples, on_block):
-        runner = choose_engine(engine, pass_work(block.X.shape, len(params.weights), family.moments))
-        # Not by the mixture, which would look once more for values that are not finite.
-        yield runner.evaluate(family, block.X, params, wanted, n_threads=n_threads)
+        yield mixture.evaluate(block.X, *wanted, engine=engine, n_threads=n_threads)
 
 
 def write_posteriors(
