@@ -18,7 +18,8 @@ from fastem.init import start_params
 LOCATION_FAMILIES = [case for case in CASES if hasattr(case.params(np.random.default_rng(0), 2, 2), "covariances")]
 pytestmark = pytest.mark.parametrize("case", LOCATION_FAMILIES, ids=str)
 
-N, D, K, OFFSET = 150, 3, 3, 1e6
+# Features beyond a tile of the kernels, which may sum them in another way.
+N, D, K, OFFSET = 150, 6, 3, 1e6
 
 
 def assert_same_shape(there, here):
