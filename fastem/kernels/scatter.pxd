@@ -1,4 +1,4 @@
-from fastem.kernels.vectors cimport real, vec, add_lane_sums, add_lanes, all_less, broadcast, fill, is_double, lane_sum, lanes, load, n_vectors, store, truncate, where_less, wide, zero
+from fastem.kernels.vectors cimport real, vec, add_lane_sums, add_lanes, all_less, broadcast, fill, is_double, lane_sum, lanes, load, n_vectors, square_root, store, truncate, where_less, wide, zero
 
 cdef Py_ssize_t first_vector(Py_ssize_t n_rows, real[:, ::1] r, Py_ssize_t k) noexcept nogil
 cdef Py_ssize_t end_vector(Py_ssize_t n_rows, real[:, ::1] r, Py_ssize_t k) noexcept nogil
@@ -13,7 +13,7 @@ cdef void rows_to_panels(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] scratc
 cdef void scatter_panels(Py_ssize_t n_features, Py_ssize_t block, Py_ssize_t n_rows, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, real[:, ::1] scratch, double[:, ::1] S) noexcept nogil
 cdef inline Py_ssize_t _choose_rows(Py_ssize_t n_rows, Py_ssize_t panel, real[:, ::1] r, Py_ssize_t k, Py_ssize_t chosen, real[:, ::1] scratch) noexcept nogil
 cdef inline Py_ssize_t _vector_at(Py_ssize_t v, Py_ssize_t panel, Py_ssize_t block, real[:, ::1] scratch) noexcept nogil
-cdef inline void _add_first(Py_ssize_t n, Py_ssize_t panel, Py_ssize_t at, Py_ssize_t n_features, Py_ssize_t k, Py_ssize_t j, real[:, ::1] scratch, double[:, ::1] S) noexcept nogil
+cdef inline void _add_first(Py_ssize_t n, Py_ssize_t panel, Py_ssize_t at, Py_ssize_t roots, Py_ssize_t n_features, Py_ssize_t k, Py_ssize_t j, real[:, ::1] scratch, double[:, ::1] S) noexcept nogil
 cdef inline void _tile_8x2(Py_ssize_t n, Py_ssize_t panel, Py_ssize_t at_r, Py_ssize_t at_x, Py_ssize_t at_y, Py_ssize_t n_features, Py_ssize_t k, Py_ssize_t i, Py_ssize_t j, real[:, ::1] scratch, double[:, ::1] S) noexcept nogil
 cdef inline void _tile_8x1(Py_ssize_t n, Py_ssize_t panel, Py_ssize_t at_r, Py_ssize_t at_x, Py_ssize_t n_features, Py_ssize_t k, Py_ssize_t i, Py_ssize_t j, real[:, ::1] scratch, double[:, ::1] S) noexcept nogil
 cdef inline void _add_eight(Py_ssize_t n_features, Py_ssize_t k, Py_ssize_t i, Py_ssize_t j, vec a, vec b, vec c, vec d, vec e, vec f, vec g, vec h, real[:, ::1] scratch, double[:, ::1] S) noexcept nogil

@@ -15,6 +15,7 @@ from fastem.kernels.vectors import (
     lanes,
     load,
     n_vectors,
+    square_root,
     store,
     truncate,
     where_less,
@@ -245,8 +246,9 @@ def rows_to_panels(XT, n_rows, scratch):
 def scatter_panels(n_features, block, n_rows, r, theta, k, scratch, S):
     """Add ``[sum r d, sum r d d']`` of component ``k`` from the panels ``scratch[0]``.
 
-    Rows without responsibility are left out when ``scratch[1]`` is filled with ``d`` and ``scratch[2]`` with ``r d``:
-    what follows takes as long as there are rows that count.
+    As products of ``sqrt(r) d`` with itself: a copy that is multiplied with another one is twice as much to read. Rows
+    without responsibility are left out when ``scratch[1]`` is filled with it: what follows takes as long as there are
+    rows that count.
     """
     width = lanes(scratch)
     panel = _panel_width(scratch)
@@ -266,14 +268,12 @@ def scatter_panels(n_features, block, n_rows, r, theta, k, scratch, S):
         if n == n_rows:
             for b in range(n):
                 x = load(scratch, 0, at + b * panel) - m
-                store(scratch, 1, at + b * panel, x)
-                store(scratch, 2, at + b * panel, broadcast(r, k, b) * x)
+                store(scratch, 1, at + b * panel, broadcast(scratch, 2, chosen + b) * x)
         else:
             for b in range(n):
                 x = load(scratch, 0, at + truncate(scratch[1, chosen + b])) - m
-                store(scratch, 1, at + b * panel, x)
-                store(scratch, 2, at + b * panel, broadcast(scratch, 2, chosen + b) * x)
-        _add_first(n, panel, at, n_features, k, v * width, scratch, S)
+                store(scratch, 1, at + b * panel, broadcast(scratch, 2, chosen + b) * x)
+        _add_first(n, panel, at, chosen, n_features, k, v * width, scratch, S)
     n_columns = (n_features + width - 1) // width
     for tile in range((n_features + 7) // 8):
         i = 8 * tile
@@ -294,9 +294,9 @@ def scatter_panels(n_features, block, n_rows, r, theta, k, scratch, S):
 
 
 def _choose_rows(n_rows, panel, r, k, chosen, scratch):
-    """Count the rows with a responsibility; their places in a panel into ``scratch[1]``, it itself into ``scratch[2]``.
+    """Count the rows with a responsibility; their places in a panel into ``scratch[1]``, its roots into ``scratch[2]``.
 
-    Nothing is written where all rows have one.
+    No places are written where all rows have one.
     """
     width = lanes(r)
     count = n_vectors(r, n_rows)
@@ -305,6 +305,8 @@ def _choose_rows(n_rows, panel, r, k, chosen, scratch):
         if all_less(zero(r), load(r, k, v * width)):
             n_full += 1
     if n_full * width == n_rows:
+        for b in range(n_rows):
+            scratch[2, chosen + b] = square_root(r[k, b])
         return n_rows
     least = _least(r)
     n = 0
@@ -314,7 +316,7 @@ def _choose_rows(n_rows, panel, r, k, chosen, scratch):
         for b in range(v * width, min((v + 1) * width, n_rows)):
             if r[k, b] != 0:
                 scratch[1, chosen + n] = b * panel
-                scratch[2, chosen + n] = r[k, b]
+                scratch[2, chosen + n] = square_root(r[k, b])
                 n += 1
     return n
 
@@ -325,20 +327,20 @@ def _vector_at(v, panel, block, scratch):
     return at // panel * panel * block + at % panel
 
 
-def _add_first(n, panel, at, n_features, k, j, scratch, S):
+def _add_first(n, panel, at, roots, n_features, k, j, scratch, S):
     """Add ``sum r d`` of one vector of features; four sums, since a single one would wait for the adder."""
     a = zero(scratch)
     b = zero(scratch)
     c = zero(scratch)
     d = zero(scratch)
     for group in range(n // 4):
-        row = at + 4 * group * panel
-        a = a + load(scratch, 2, row)
-        b = b + load(scratch, 2, row + panel)
-        c = c + load(scratch, 2, row + 2 * panel)
-        d = d + load(scratch, 2, row + 3 * panel)
+        row = 4 * group
+        a = a + broadcast(scratch, 2, roots + row) * load(scratch, 1, at + row * panel)
+        b = b + broadcast(scratch, 2, roots + row + 1) * load(scratch, 1, at + (row + 1) * panel)
+        c = c + broadcast(scratch, 2, roots + row + 2) * load(scratch, 1, at + (row + 2) * panel)
+        d = d + broadcast(scratch, 2, roots + row + 3) * load(scratch, 1, at + (row + 3) * panel)
     for row in range(n // 4 * 4, n):
-        a = a + load(scratch, 2, at + row * panel)
+        a = a + broadcast(scratch, 2, roots + row) * load(scratch, 1, at + row * panel)
     _add_lanes(n_features, k, 1, j, (a + b) + (c + d), scratch, S)
 
 
@@ -365,28 +367,28 @@ def _tile_8x2(n, panel, at_r, at_x, at_y, n_features, k, i, j, scratch, S):
         x = load(scratch, 1, at_x + b * panel)
         y = load(scratch, 1, at_y + b * panel)
         at = at_r + b * panel
-        r = broadcast(scratch, 2, at)
+        r = broadcast(scratch, 1, at)
         a0 = a0 + r * x
         b0 = b0 + r * y
-        r = broadcast(scratch, 2, at + 1)
+        r = broadcast(scratch, 1, at + 1)
         a1 = a1 + r * x
         b1 = b1 + r * y
-        r = broadcast(scratch, 2, at + 2)
+        r = broadcast(scratch, 1, at + 2)
         a2 = a2 + r * x
         b2 = b2 + r * y
-        r = broadcast(scratch, 2, at + 3)
+        r = broadcast(scratch, 1, at + 3)
         a3 = a3 + r * x
         b3 = b3 + r * y
-        r = broadcast(scratch, 2, at + 4)
+        r = broadcast(scratch, 1, at + 4)
         a4 = a4 + r * x
         b4 = b4 + r * y
-        r = broadcast(scratch, 2, at + 5)
+        r = broadcast(scratch, 1, at + 5)
         a5 = a5 + r * x
         b5 = b5 + r * y
-        r = broadcast(scratch, 2, at + 6)
+        r = broadcast(scratch, 1, at + 6)
         a6 = a6 + r * x
         b6 = b6 + r * y
-        r = broadcast(scratch, 2, at + 7)
+        r = broadcast(scratch, 1, at + 7)
         a7 = a7 + r * x
         b7 = b7 + r * y
     _add_eight(n_features, k, i, j, a0, a1, a2, a3, a4, a5, a6, a7, scratch, S)
@@ -406,21 +408,21 @@ def _tile_8x1(n, panel, at_r, at_x, n_features, k, i, j, scratch, S):
     for b in range(n):
         x = load(scratch, 1, at_x + b * panel)
         at = at_r + b * panel
-        r = broadcast(scratch, 2, at)
+        r = broadcast(scratch, 1, at)
         a0 = a0 + r * x
-        r = broadcast(scratch, 2, at + 1)
+        r = broadcast(scratch, 1, at + 1)
         a1 = a1 + r * x
-        r = broadcast(scratch, 2, at + 2)
+        r = broadcast(scratch, 1, at + 2)
         a2 = a2 + r * x
-        r = broadcast(scratch, 2, at + 3)
+        r = broadcast(scratch, 1, at + 3)
         a3 = a3 + r * x
-        r = broadcast(scratch, 2, at + 4)
+        r = broadcast(scratch, 1, at + 4)
         a4 = a4 + r * x
-        r = broadcast(scratch, 2, at + 5)
+        r = broadcast(scratch, 1, at + 5)
         a5 = a5 + r * x
-        r = broadcast(scratch, 2, at + 6)
+        r = broadcast(scratch, 1, at + 6)
         a6 = a6 + r * x
-        r = broadcast(scratch, 2, at + 7)
+        r = broadcast(scratch, 1, at + 7)
         a7 = a7 + r * x
     _add_eight(n_features, k, i, j, a0, a1, a2, a3, a4, a5, a6, a7, scratch, S)
 
