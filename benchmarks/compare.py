@@ -8,9 +8,9 @@ README.md beside this file says how to read the tables.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--max-iter", type=_positive, default=300, help="iterations at most, on the way to a solution")
     parser.add_argument("--solution-repeats", type=_positive, default=1, help="rounds of the way to a solution")
     parser.add_argument("--malloc-keep", action="store_true", help="let glibc keep freed memory: scikit-learn's best")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures there")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write figures there as they are measured")
     return parser.parse_args()
 
 
@@ -58,7 +58,7 @@ def _positive(text: str) -> int:
 
 def _compare(settings: argparse.Namespace) -> None:
     # Only now: these read the number of threads when they are imported.
-    from comparison import cold_starts, contenders, machine, memory, small, solutions, sweeps
+    from comparison import cold_starts, contenders, figures, machine, memory, small, solutions, sweeps
 
     versions, missing = contenders.find(settings.peers)
     found: dict[str, Any] = {
@@ -76,31 +76,25 @@ def _compare(settings: argparse.Namespace) -> None:
         print(f"Rows times {settings.scale:g}: the targets are for the full shapes.")
     names = list(versions)
     sections = {
+        "shapes": lambda: _compare_shapes(settings, names),
         "small": lambda: small.measure(settings),
         "solution": lambda: solutions.measure(settings),
         "memory": lambda: memory.measure(settings, names),
         "cold-start": lambda: cold_starts.measure(settings),
         "sweep": lambda: sweeps.measure(settings, names),
     }
-    if "iterations" in settings.sections or "posteriors" in settings.sections:
-        found["shapes"] = _compare_shapes(settings, names)
+    wanted = {"shapes" if section in ("iterations", "posteriors") else section for section in settings.sections}
     for section, measure in sections.items():
-        if section in settings.sections:
-            found[section.replace("-", "_")] = measure()
-            _write(found, settings.json)
+        if section in wanted:
+            figures.collect(found, section.replace("-", "_"), measure(), settings.json)
     found["load_at_end"] = machine.load()
-    _write(found, settings.json)
+    figures.write(found, settings.json)
     if settings.json:
         print(f"\nAll figures are in {settings.json}.")
 
 
-def _write(found: dict[str, Any], file: Path | None) -> None:
-    """What has been measured so far: an hour's work shall not be lost with its last part."""
-    if file:
-        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-
-def _compare_shapes(settings: argparse.Namespace, names: list[str]) -> dict[str, Any]:
+def _compare_shapes(settings: argparse.Namespace, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each shape's name and figures, printed on the way."""
     from comparison import iterations, posteriors
     from comparison.contenders import BASE, ESTIMATORS, takers
     from problems import chosen_shapes, make_rows, make_start, overlap
@@ -111,7 +105,6 @@ def _compare_shapes(settings: argparse.Namespace, names: list[str]) -> dict[str,
     for section, part in parts.items():
         if section in settings.sections:
             print(part.HOW)
-    found: dict[str, Any] = {}
     for full_shape in wanted:
         shape = full_shape.scaled(settings.scale)
         X = make_rows(shape, settings.dtype)
@@ -129,8 +122,7 @@ def _compare_shapes(settings: argparse.Namespace, names: list[str]) -> dict[str,
             result["iterations"] = iterations.measure(X, start, shape, settings, contenders)
         if "posteriors" in settings.sections:
             result["posteriors"] = posteriors.measure(X, model, settings, names)
-        found[shape.name] = result
-    return found
+        yield shape.name, result
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ README.md beside this file says how to read the table.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,48 +55,53 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=cores, help="for BLAS, Numba and fastem alike; all by default")
     parser.add_argument("--scale", type=float, default=1.0, help="multiply the number of rows: 0.01 for a smoke run")
     parser.add_argument("--repeats", type=int, default=7, help="rounds; figures are medians over them")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures there")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write figures there as they are measured")
     return parser.parse_args()
 
 
 def _measure(settings: argparse.Namespace) -> None:
     # Only now: these read the number of threads when they are imported.
-    from comparison import machine, skipping
+    from comparison import figures, machine, skipping
 
     found: dict[str, Any] = {
         "program": "limit",
         "settings": machine.plain(settings),
         "machine": machine.describe(),
-        "ceilings": {},
-        "shapes": {},
     }
     print(machine.report(found["machine"]))
     if "shapes" in settings.parts:
-        _measure_shapes(settings, found)
+        figures.collect(found, "ceilings", _measure_ceilings(settings), settings.json)
+        figures.collect(found, "shapes", _measure_shapes(settings), settings.json)
     if "skipping" in settings.parts:
         found["skipping"] = skipping.measure(settings)
     found["load_at_end"] = machine.load()
+    figures.write(found, settings.json)
     if settings.json:
-        settings.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(f"\nAll figures are in {settings.json}.")
 
 
-def _measure_shapes(settings: argparse.Namespace, found: dict[str, Any]) -> None:
+def _measure_ceilings(settings: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     import numpy as np
     from comparison.ceilings import Gauge
-    from problems import chosen_shapes
 
     values = np.ones(_READ_BYTES // 8)
     for dtype in ("float64", "float32"):
         gauge = Gauge(dtype, settings.threads)
-        found["ceilings"][dtype] = {"multiply_adds": gauge.multiply_adds(), "exponentials": gauge.exponentials()}
-        found["ceilings"][dtype]["read"] = gauge.read(values)
-        print(_ceilings_line(dtype, found["ceilings"][dtype]))
+        ceilings: dict[str, Any] = {"multiply_adds": gauge.multiply_adds(), "exponentials": gauge.exponentials()}
+        ceilings["read"] = gauge.read(values)
+        print(_ceilings_line(dtype, ceilings))
+        yield dtype, ceilings
+
+
+def _measure_shapes(settings: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    from comparison.ceilings import Gauge
+    from problems import chosen_shapes
+
     print("\n" + HOW.format(threads=settings.threads, iterations=_ITERATIONS))
     gauge = Gauge(settings.dtype, settings.threads)
     for full_shape in chosen_shapes(settings.shapes):
         shape = full_shape.scaled(settings.scale)
-        found["shapes"][shape.name] = _measure_shape(shape, gauge, settings)
+        yield shape.name, _measure_shape(shape, gauge, settings)
 
 
 def _ceilings_line(dtype: str, ceilings: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from fastem.engines import Posterior, available_engines, get_engine
 from fastem.engines.kernel_engine import Cut, Scratch, block_rows
+from fastem.engines.numba_vectors import WIDE
 from fastem.stats import moments_of
 
 from .engines import DTYPES, make_problem
@@ -48,7 +49,7 @@ class Block:
         """A block of the length that fits the cache, or the rows of a panel."""
         X, family, params = make_problem(Shape(PANEL_ROWS, n_features, n_components, structure), dtype)
         packed = family.pack(params, X.dtype)
-        block = block_rows(n_features, family.moments, X.dtype)
+        block = block_rows(n_features, family.moments, X.dtype, WIDE)
         X = X[: n_rows or block]
         memory = Scratch.allocate(1, n_features, n_components, block, X.dtype)
         memory.XT[0] = X[:block].T

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -168,92 +169,86 @@ def fit(
     family = as_family(family)
     _check_options(n_components, tol, max_iter, n_init, on_interrupt, stopping, split_merge)
     check_acceleration(accelerate, family)
-    rows: Rows
+    opened = _opened(X, sample_weight, family, n_components, random_state, checkpoint, _telling(callbacks, "on_block"))
+    with opened as (rows, random_state):
+        begin = _telling(callbacks, "on_phase")
+        begin("rows")
+        rows.check(family)
+        if rows.n_samples < n_components:
+            raise ValueError(
+                f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = "
+                f"{rows.n_samples}; use fewer components or more rows"
+            )
+        n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
+        work = pass_work(rows.shape, n_components, family.moments) * max_iter * n_starts
+        runner = Runner(choose_engine(engine, work), n_threads)
+        scaling = None
+        if standardize:
+            from fastem.scaling import ScaledRows, Scaling
+
+            scaling = Scaling.of(family, rows.moments("diag", runner))
+            rows, amend = ScaledRows(rows, scaling), scaling.amending(amend)
+            callbacks = [scaling.told(callback) for callback in callbacks]
+            previous += scaling.log_volume
+            if not isinstance(start, str):
+                start = [scaling.from_data(params) for params in ([start] if isinstance(start, Params) else start)]
+        begin("starts")
+        family = rows.scaled(family, n_components, runner)
+        loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
+        runs = Runs(family, n_components, runner, loop)
+        with borrowed_random_state(random_state) as rng:
+            starts, sample, heats = _starts(start, n_init, amend, rows, runs, rng, needs_sample=split_merge > 0)
+
+        def run_heat(these: Mapping[int, Any], iterations: int) -> dict[int, Outcome]:
+            assert sample is not None
+            return runs.heat(sample, these, iterations)
+
+        def run_finals(these: Mapping[int, Any]) -> dict[int, Outcome]:
+            begin("iterations")
+            return runs.finals(rows, these)
+
+        every = {i: each.params for i, each in enumerate(starts)}
+        outcomes, finals = race(every, heats if max_iter > 0 else (), run_heat, run_finals, runs.worth)
+        winner, best = best_run(finals, runs.worth)
+        if split_merge > 0 and max_iter > 0:
+            assert sample is not None
+            best = _moved(best, winner, split_merge, runs, rows, sample)
+        diagnostics = runs.guards[winner].diagnose(best.params, rows.n_weighted) if max_iter > 0 else ()
+        if strict and diagnostics:
+            raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
+        reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
+        methods = tuple(each.method for each in starts)
+        if scaling is not None:
+            best = scaling.run_to_data(best)
+            family = family.in_units(scaling.scale)
+            reached = tuple(value - scaling.log_volume for value in reached)
+        return FitResult(family, best.params, best, reached, runner.engine.name, methods, diagnostics)
+
+
+@contextmanager
+def _opened(
+    X: Any,
+    sample_weight: Any,
+    family: Family[Any],
+    n_components: int,
+    random_state: Any,
+    checkpoint: Checkpoint | None,
+    on_block: Callable[..., None],
+) -> Iterator[tuple[Rows, Any]]:
+    """The data as rows, and the random state of the fit, which a checkpoint keeps."""
     if isinstance(X, Rows):
         if sample_weight is not None or checkpoint is not None:
             raise ValueError("sample_weight and checkpoint go with data, and not with rows that bring their own")
-        rows = X
+        yield X, random_state
     elif checkpoint is not None or is_streamed(X):
         from fastem.streaming import open_rows
 
-        on_block = _telling(callbacks, "on_block")
-        with open_rows(X, sample_weight, family, n_components, random_state, checkpoint, on_block) as opened:
-            return fit(
-                opened,
-                family,
-                n_components,
-                start=start,
-                amend=amend,
-                tol=tol,
-                max_iter=max_iter,
-                n_init=n_init,
-                random_state=opened.seed,
-                engine=engine,
-                n_threads=n_threads,
-                callbacks=callbacks,
-                on_interrupt=on_interrupt,
-                previous=previous,
-                accelerate=accelerate,
-                stopping=stopping,
-                split_merge=split_merge,
-                strict=strict,
-                standardize=standardize,
-            )
+        with open_rows(X, sample_weight, family, n_components, random_state, checkpoint, on_block) as rows:
+            yield rows, rows.seed
     else:
         _check_in_memory(X)
-        rows = _array_rows(X, sample_weight)
-    begin = _telling(callbacks, "on_phase")
-    begin("rows")
-    rows.check(family)
-    if rows.n_samples < n_components:
-        raise ValueError(
-            f"Expected n_samples >= n_components but got n_components = {n_components}, n_samples = {rows.n_samples}; "
-            "use fewer components or more rows"
-        )
-    n_starts = n_init if isinstance(start, str) else 1 if isinstance(start, Params) else len(start)
-    work = pass_work(rows.shape, n_components, family.moments) * max_iter * n_starts
-    runner = Runner(choose_engine(engine, work), n_threads)
-    scaling = None
-    if standardize:
-        from fastem.scaling import ScaledRows, Scaling
-
-        scaling = Scaling.of(family, rows.moments("diag", runner))
-        rows, amend = ScaledRows(rows, scaling), scaling.amending(amend)
-        callbacks = [scaling.told(callback) for callback in callbacks]
-        previous += scaling.log_volume
-        if not isinstance(start, str):
-            start = [scaling.from_data(params) for params in ([start] if isinstance(start, Params) else start)]
-    begin("starts")
-    family = rows.scaled(family, n_components, runner)
-    loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
-    runs = Runs(family, n_components, runner, loop)
-    with borrowed_random_state(random_state) as rng:
-        starts, sample, heats = _starts(start, n_init, amend, rows, runs, rng, needs_sample=split_merge > 0)
-
-    def run_heat(these: Mapping[int, Any], iterations: int) -> dict[int, Outcome]:
-        assert sample is not None
-        return runs.heat(sample, these, iterations)
-
-    def run_finals(these: Mapping[int, Any]) -> dict[int, Outcome]:
-        begin("iterations")
-        return runs.finals(rows, these)
-
-    every = {i: each.params for i, each in enumerate(starts)}
-    outcomes, finals = race(every, heats if max_iter > 0 else (), run_heat, run_finals, runs.worth)
-    winner, best = best_run(finals, runs.worth)
-    if split_merge > 0 and max_iter > 0:
-        assert sample is not None
-        best = _moved(best, winner, split_merge, runs, rows, sample)
-    diagnostics = runs.guards[winner].diagnose(best.params, rows.n_weighted) if max_iter > 0 else ()
-    if strict and diagnostics:
-        raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
-    reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
-    methods = tuple(each.method for each in starts)
-    if scaling is not None:
-        best = scaling.run_to_data(best)
-        family = family.in_units(scaling.scale)
-        reached = tuple(value - scaling.log_volume for value in reached)
-    return FitResult(family, best.params, best, reached, runner.engine.name, methods, diagnostics)
+        X = as_rows(X)
+        yield ArrayRows(X, as_weights(sample_weight, len(X))), random_state
 
 
 def _telling(callbacks: Sequence[Any], method: str) -> Callable[..., None]:
@@ -273,11 +268,6 @@ def _check_in_memory(X: Any) -> None:
         raise ValueError(
             f"the rows of a {type(X).__module__}.{type(X).__name__} would all be gathered here; {_ELSEWHERE[package]}"
         )
-
-
-def _array_rows(X: Any, sample_weight: Any) -> ArrayRows:
-    X = as_rows(X)
-    return ArrayRows(X, as_weights(sample_weight, len(X)))
 
 
 def _starts(

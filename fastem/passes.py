@@ -10,7 +10,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from fastem.data.arrays import bulk_variances, rough_centre, sample_rows
+from fastem.data.arrays import rough_centre, sample_rows
+from fastem.data.coordinates import bulk_variances
 from fastem.engines import Engine
 from fastem.engines.base import total_weight
 from fastem.families import Family, Params

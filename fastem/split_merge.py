@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from fastem.data.coordinates import whitened
 from fastem.em import EMResult
 from fastem.engines import Engine
 from fastem.families import Family, Params
 from fastem.families.base import DegenerateComponentError
-from fastem.init import merge_tree, params_of, whitened
+from fastem.init import merge_tree, params_of
 
 # Moves that are tried in a round: the optimum was among the first five in the paper's experiments.
 _MOVES = 5

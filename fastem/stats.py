@@ -130,7 +130,8 @@ class Stats:
         there = every.mass > 0
         means = every.origin[there] + every.first[there] / every.mass[there, None]
         centre = every.mass[there] @ means / every.mass.sum()
-        # As by ``recenter``, with the sums over the components as matrix products.
+        # As by ``recenter``, with the sums over the components as matrix products: one outer product for each took
+        # twice as long with 8 features, and 10 to 30 times from 32 on, in every M-step with a relative ridge.
         e, mass = every.origin - centre, every.mass
         S = every.S.sum(axis=0, keepdims=True)
         total = Stats(self.weight, self.log_likelihood, centre[None], S, every.moments)

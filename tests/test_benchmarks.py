@@ -179,6 +179,49 @@ def test_compare_runs_and_names_the_missing(tmp_path):
     report(tmp_path)
 
 
+# Ends without a word in the third part of a section, as if the machine went down.
+CUT_OFF = """
+import os, runpy, sys
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+from comparison import figures
+collect = figures.collect
+def first_two(found, section, parts, file):
+    collect(found, section, (part for number, part in enumerate(parts) if number < 2 or os._exit(9)), file)
+figures.collect = first_two
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def cut_off(program, *arguments):
+    """Run a program whose end comes while it measures the third part of a section."""
+    command = [sys.executable, "-c", CUT_OFF, str(BENCHMARKS / program), *map(str, arguments)]
+    done = subprocess.run(command, check=False, timeout=600)
+    assert done.returncode == 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        ("compare.py", ("--sections", "iterations", "--peers")),
+        ("limit.py", ("--parts", "shapes", "--engines", "cython")),
+    ],
+)
+def test_a_run_that_is_cut_off_keeps_its_shapes_and_another_adds_the_rest(program, options, tmp_path):
+    pytest.importorskip("threadpoolctl")
+    options = ("--scale", 0.001, "--repeats", 1, *options)
+    names = ["full-1000x2x3", "full-1000x8x8", "diag-1000x8x8"]
+    cut_off(program, *options, "--shapes", "1000000x2x3", "1000000x8x8", "--json", tmp_path / "cut.json")
+    assert list(json.loads((tmp_path / "cut.json").read_text())["shapes"]) == names[:2]
+    run(program, *options, "--shapes", "diag-1000000x8x8", "--json", tmp_path / "rest.json")
+    assert {file.name for file in tmp_path.iterdir()} == {"cut.json", "rest.json"}
+    text, _ = report(tmp_path)
+    tables = [table for table in text.split("\n\n") if table.count("| " + names[0])]
+    assert len(tables) == 1
+    assert all("| " + name in tables[0] for name in names)
+
+
 @pytest.mark.slow
 def test_optima_runs(tmp_path):
     file = tmp_path / "optima.json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 import pytest
 from families import CASES
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from reference import TOLERANCE, assert_close
 
 import fastem
+from fastem import compiled
 
 WANTED = ("labels", "log_likelihood", "responsibilities")
 
@@ -77,11 +80,12 @@ def test_uncompiled_kernels(problem):
     moments=st.sampled_from(["first", "diag", "full"]),
     n_threads=st.integers(1, 64),
     dtype=st.sampled_from([np.float32, np.float64]),
+    is_wide=st.booleans(),
 )
-def test_groups_of_panels_cover_the_rows_once(n_samples, n_components, n_features, moments, n_threads, dtype):
+def test_groups_of_panels_cover_the_rows_once(n_samples, n_components, n_features, moments, n_threads, dtype, is_wide):
     from fastem.engines.kernel_engine import cut_rows
 
-    cut = cut_rows(n_samples, n_components, n_features, moments, dtype)
+    cut = cut_rows(n_samples, n_components, n_features, moments, dtype, is_wide)
     groups = list(cut.groups(n_components * n_features, n_threads))
     assert [first for first, _ in groups] == np.cumsum([0, *(count for _, count in groups)])[:-1].tolist()
     assert sum(count for _, count in groups) == cut.n_panels
@@ -89,3 +93,23 @@ def test_groups_of_panels_cover_the_rows_once(n_samples, n_components, n_feature
     # Whole blocks, and blocks of whole pairs of the widest vectors: 16 values.
     assert cut.panel_rows % cut.block == 0
     assert cut.block % 32 == 0
+
+
+@pytest.mark.parametrize(("is_wide", "few"), [(False, 4), (True, 32)])
+def test_blocks_are_smaller_where_scatter_matrices_need_copies_of_them(is_wide, few):
+    from fastem.engines.kernel_engine import block_rows
+
+    for dtype in (np.float32, np.float64):
+        most = block_rows(few, "full", dtype, is_wide)
+        assert block_rows(few + 1, "full", dtype, is_wide) < most
+        assert block_rows(few + 1, "diag", dtype, is_wide) == most
+
+
+def test_engines_know_the_registers_of_their_kernels():
+    if compiled.level is None or platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip("levels are those of x86-64")
+    is_wide = fastem.get_engine("cython").is_wide
+    assert is_wide == (compiled.level == "v4")
+    # Numba's are for this very processor, the compiled level may be a lower one.
+    if "numba" in fastem.available_engines():
+        assert fastem.get_engine("numba").is_wide >= is_wide

@@ -113,9 +113,10 @@ def test_order_is_by_component_within_panels(compiled_engine, rng):
     from fastem.engines.kernel_engine import cut_rows
 
     X, params = separated(rng, 9000)
-    order = fastem.get_engine(compiled_engine).group_rows(FAMILY, X, params)
+    runner = fastem.get_engine(compiled_engine)
+    order = runner.group_rows(FAMILY, X, params)
     labels = fastem.get_engine("numpy").evaluate(FAMILY, X, params, ("labels",)).labels
-    rows = cut_rows(len(X), K, D, "full", X.dtype).panel_rows
+    rows = cut_rows(len(X), K, D, "full", X.dtype, runner.is_wide).panel_rows
     assert rows < len(X) / 2
     for first in range(0, len(X), rows):
         panel = order[first : first + rows]

@@ -13,12 +13,12 @@ from sklearn.metrics import adjusted_rand_score
 
 import fastem
 from fastem import compiled, em
-from fastem.data import arrays
+from fastem.data import coordinates as whitening
 from fastem.engines import cython_engine, pass_work
 from fastem.families import Gaussian, covariance_storage, covariance_structures
 from fastem.families.covariance_storage import FULL, SPHERICAL
 from fastem.families.covariance_structures import STRUCTURES
-from fastem.init import candidates, kmeans, merge_tree, tree, whitening
+from fastem.init import candidates, kmeans, merge_tree, tree
 from fastem.init.starts import params_of
 from fastem.kernels import coordinates, maximisation, merging, seeding, structures
 from fastem.passes import ArrayRows, Passes, Runner
@@ -511,8 +511,8 @@ def test_variances_of_the_bulk_in_one_call(weighted, dtype, rng, monkeypatch):
     X = np.asfortranarray(rng.normal([0.0, 1e3, 5.0], [1.0, 2.0, 0.0], size=(200, 3)).astype(dtype))
     X[0, 0], X[:2, 1] = 1e6, 1e5
     weight = rng.uniform(0.1, 2, size=200) if weighted else None
-    found = arrays.bulk_variances(X, weight)
+    found = whitening.bulk_variances(X, weight)
     monkeypatch.setattr(compiled, "level", None)
-    np.testing.assert_allclose(found, arrays.bulk_variances(X, weight), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found, whitening.bulk_variances(X, weight), rtol=1e-9, atol=1e-12)
     assert 0.5 < found[0] < 2
     assert 2 < found[1] < 8

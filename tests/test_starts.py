@@ -8,11 +8,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import adjusted_rand_score
 
 import fastem
+from fastem.data.coordinates import unit_within, whitened
 from fastem.families import Gaussian
-from fastem.init import START_METHODS, candidates, find_starts, merge_tree, whitened
+from fastem.init import START_METHODS, candidates, find_starts, merge_tree
 from fastem.init.candidates import METHODS, adaptive_labels
 from fastem.init.tree import cut, ward_merges
-from fastem.init.whitening import unit_within
 
 
 def parallel_clusters(seed):

@@ -38,8 +38,8 @@ def assert_same_bits(actual, expected):
 def test_passes(case, compiled_engine, dtype, rng):
     X, params = case.rows(rng, N, D).astype(dtype), case.params(rng, K, D)
     weight = rng.uniform(0.0, 2.0, size=N)
-    assert cut_rows(N, K, D, case.family.moments, np.float64).n_panels > 16
     runner = fastem.get_engine(compiled_engine)
+    assert cut_rows(N, K, D, case.family.moments, np.float64, runner.is_wide).n_panels > 16
 
     def run(n_threads):
         stats = runner.accumulate(case.family, X, params, sample_weight=weight, n_threads=n_threads)
@@ -61,8 +61,8 @@ def test_large_statistics(compiled_engine, rng):
     n_features, n_components = 33, 32
     params = full_params(rng, n_components, n_features)
     X = params.means[rng.integers(n_components, size=9000)] + rng.normal(size=(9000, n_features))
-    assert cut_rows(9000, n_components, n_features, "full", X.dtype).n_panels > 4
     family, runner = Gaussian("full"), fastem.get_engine(compiled_engine)
+    assert cut_rows(9000, n_components, n_features, "full", X.dtype, runner.is_wide).n_panels > 4
     serial = runner.accumulate(family, X, params, n_threads=1)
     assert serial.S.size > 2**15
     assert serial.mass.sum() == pytest.approx(9000, rel=1e-12)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ PROGRAMS = {
 }
 
 
-def measure(settings: Any) -> dict[str, Any]:
-    """Seconds by program, printed on the way."""
+def measure(settings: Any) -> Iterator[tuple[str, list[float]]]:
+    """Each program and its seconds, printed on the way."""
     from sklearn.datasets import load_iris
 
     print(f"\nCold start\n{HOW}")
@@ -48,7 +49,7 @@ def measure(settings: Any) -> dict[str, Any]:
     pairs = zip(seconds["scikit-learn fit"], seconds["fastem fit"], strict=True)
     ratio = Spread.of([theirs / ours for theirs, ours in pairs])
     print(f"  fastem's first fit is {ratio.text()} times faster than scikit-learn's")
-    return seconds
+    yield from seconds.items()
 
 
 def _run(program: str, rows: Path) -> float:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ _ITERATIONS = 2
 _REPEATS = 3
 
 
-def measure(settings: Any, names: list[str]) -> dict[str, Any]:
-    """Rises in bytes by shape and contender, printed on the way."""
+def measure(settings: Any, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each shape's name and rises in bytes by contender, printed on the way."""
     print(f"\nMemory beyond the rows, {settings.dtype}\n{HOW}")
-    found: dict[str, Any] = {}
     for full_shape in SHAPES:
         shape = full_shape.scaled(settings.scale)
         X = make_rows(shape, settings.dtype)
@@ -41,8 +41,7 @@ def measure(settings: Any, names: list[str]) -> dict[str, Any]:
                 print(f"  {name:<14} {failure(error)}")
                 continue
             print(f"  {name:<14} {Spread.of([rise / 1e6 for rise in rises[name]]).text()} MB", flush=True)
-        found[shape.name] = {"rows": X.nbytes, "rises": rises}
-    return found
+        yield shape.name, {"rows": X.nbytes, "rises": rises}
 
 
 def _rises(name: str, X: np.ndarray, start: Start, structure: str, n_threads: int) -> list[int]:

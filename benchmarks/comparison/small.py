@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,8 @@ _CONTENDERS = {BASE: ESTIMATORS[BASE], "fastem": Fastem("auto")}
 _SECONDS = 0.2
 
 
-def measure(settings: Any) -> dict[str, Any]:
-    """Seconds by problem and contender, printed on the way."""
+def measure(settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each problem and its seconds by contender, printed on the way."""
     print(f"\nSmall problems, {settings.dtype}\n{HOW}")
     X = make_rows(_SHAPE, settings.dtype)
     models = {
@@ -34,17 +34,15 @@ def measure(settings: Any) -> dict[str, Any]:
         "fit of 1000 x 2 x 3": {name: partial(model.fit, X) for name, model in models.items()},
         "predict of one row": {name: partial(model.predict, X[:1]) for name, model in models.items()},
     }
-    results: dict[str, Any] = {}
     for problem, calls in problems.items():
         turns = {name: partial(_turn, call) for name, call in calls.items()}
         times = interleave(turns, settings.repeats, BASE, must=list(calls)).times
-        results[problem] = {name: times[name].as_json() for name in calls}
         for name in calls:
             wall = times[name].wall
             micros = " ".join(f"{1e6 * value:.4g}" for value in (wall.median, wall.min, wall.max))
             faster = "" if name == BASE else f"{times[name].speedup.text()} times faster"
             print(f"  {problem:<20} {name:<14} {micros:<24} us (median, least, most)  {faster}", flush=True)
-    return results
+        yield problem, {name: times[name].as_json() for name in calls}
 
 
 def _turn(call: Callable[[], np.ndarray]) -> Turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -27,11 +28,12 @@ _TOL = 1e-6
 _WARM_UP_ROWS = 8192
 
 
-def measure(settings: Any) -> dict[str, Any]:
-    """Results by shape and contender, printed on the way."""
+def measure(settings: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each shape's name and results by contender, printed on the way."""
     print(f"\nTime to solution, {settings.dtype}\n{HOW.format(max_iter=settings.max_iter)}")
-    shapes = [shape.scaled(settings.scale) for shape in SHAPES]
-    return {shape.name: _measure(shape, settings) for shape in shapes}
+    for shape in SHAPES:
+        scaled = shape.scaled(settings.scale)
+        yield scaled.name, _measure(scaled, settings)
 
 
 def _measure(shape: Shape, settings: Any) -> dict[str, Any]:

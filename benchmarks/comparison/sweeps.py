@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 from comparison import iterations
@@ -23,11 +24,10 @@ _MOST_ITERATIONS = 100
 _BUDGET = 0.25
 
 
-def measure(settings: Any, names: list[str]) -> dict[str, Any]:
-    """Results by axis, size and contender, printed on the way."""
-    found: dict[str, Any] = {}
+def measure(settings: Any, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """After each size the axis and its results so far by size and contender, printed on the way."""
     for axis, shapes in SWEEPS.items():
-        found[axis] = {}
+        found: dict[str, Any] = {}
         for full_shape in shapes:
             shape = full_shape.scaled(settings.scale)
             size = {"N": shape.n_samples, "D": shape.n_features, "K": shape.n_components}[axis]
@@ -36,8 +36,8 @@ def measure(settings: Any, names: list[str]) -> dict[str, Any]:
             contenders = takers(names, shape.structure, settings.dtype)
             own = {"iterations": _iterations(shape, settings.iterations), "budget": settings.budget * _BUDGET}
             changed = argparse.Namespace(**{**vars(settings), **own})
-            found[axis][size] = iterations.measure(X, start, shape, changed, contenders)
-    return found
+            found[str(size)] = iterations.measure(X, start, shape, changed, contenders)
+            yield axis, found
 
 
 def _iterations(shape: Shape, least: int) -> int:

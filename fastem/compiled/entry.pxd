@@ -1,7 +1,7 @@
 cimport cython
 from fastem.kernels.panel cimport accumulate_panel, accumulate_t, evaluate_panel, log_density_t
 from fastem.kernels.structures cimport update_t
-from fastem.kernels.vectors cimport fastem_cpu_level, fastem_take, real
+from fastem.kernels.vectors cimport FASTEM_WIDE, fastem_cpu_level, fastem_take, real
 
 cdef inline log_density_t log_density_kernel(object capsule) except NULL:
     return <log_density_t> PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule))

@@ -5,6 +5,10 @@ def cpu_level():
     return fastem_cpu_level()
 
 
+def is_wide():
+    return FASTEM_WIDE
+
+
 def run_accumulate_panels(
     log_density, accumulate, X, sample_weight, given, order, start, stop, panel_rows, step, theta, common, taken, XT,
     log_p, rows, scratch, S, log_likelihood,

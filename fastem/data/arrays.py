@@ -6,14 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastem import compiled
 from fastem.engines.base import REALS
 
 _CHUNK_VALUES = 2**20
-#: A squared deviation of so many variances is far out: normal rows have none among 1e12.
-FAR_OUT = 50.0
-#: Outliers hide others that are less far out: they are left out in turn.
-TRIMS = 10
 
 
 def is_plain(X: Any) -> bool:
@@ -86,31 +81,6 @@ def rough_centre(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np.n
     rows = np.arange(0, len(X), step)
     rows = rows[sample_weight[::step] > 0] if (sample_weight[::step] > 0).any() else np.flatnonzero(sample_weight)
     return np.average(np.ascontiguousarray(X[rows], dtype=np.float64), axis=0, weights=sample_weight[rows])
-
-
-def bulk_variances(X: np.ndarray, sample_weight: np.ndarray | None = None) -> np.ndarray:
-    """Variance of each feature without the values that are far out, shape (n_features,), float64."""
-    if compiled.level is not None:
-        weight = np.ones(len(X)) if sample_weight is None else sample_weight
-        variances = np.empty(X.shape[1])
-        kernels = compiled.module("float64" if X.itemsize == 8 else "float32")
-        kernels.bulk_variances(X, weight, TRIMS, FAR_OUT, np.empty(len(X)), variances)
-        return variances
-    # By columns: sums over the rows of a narrow array take many times as long.
-    columns = np.array(X.T, dtype=np.float64, order="C")
-    weight = np.ones((1, len(X))) if sample_weight is None else sample_weight[None, :]
-    with np.errstate(over="ignore", invalid="ignore"):  # of values near the largest: the loop says that
-        centred = columns - columns[:, :1]
-        for _ in range(TRIMS):
-            mass = np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-            centred = centred - (weight * centred).sum(axis=1, keepdims=True) / mass
-            squares = centred**2
-            variances = (weight * squares).sum(axis=1, keepdims=True) / mass
-            far = squares > FAR_OUT * variances
-            if not far.any():
-                break
-            weight = np.where(far, 0, weight)
-    return variances[:, 0]
 
 
 def as_weights(sample_weight: Any, n_samples: int, are_all: bool = True) -> np.ndarray | None:

@@ -35,7 +35,7 @@ class CythonEngine(KernelEngine):
     name = "cython"
 
     def __init__(self) -> None:
-        compiled.module("float64")  # raises where nothing was compiled
+        self.is_wide = compiled.module("float64").is_wide()  # raises where nothing was compiled
 
     def _accumulate_group(
         self,
@@ -87,7 +87,7 @@ class CythonEngine(KernelEngine):
             return None
         most = min(max_iter, max(1, int(_STRETCH_WORK / (work * n_starts))))
         threads = min(resolve_threads(n_threads, work * most * n_starts), n_starts)
-        cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
+        cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype, self.is_wide)
         scratch = Scratch.allocate(threads, n_features, n_components, cut.block, X.dtype)
         theta = np.empty((n_starts, 2, *packed[0].theta.shape), packed[0].theta.dtype)
         common = np.empty((n_starts, *packed[0].common.shape), X.dtype)

@@ -1,6 +1,7 @@
 """The pass over rows for every engine that runs the kernels: cut into panels, run, add up in order.
 
-Panels are cut by N, K and D alone and added in order, so that the result has the same bits for any number of threads.
+Panels are cut by N, K, D and the processor, and added in order, so that the result has the same bits for any number of
+threads.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fastem.engines.pool import run_on_threads
 from fastem.engines.threads import resolve_threads
 from fastem.families.base import MOMENT_KERNELS, Family, Packed, Params, origin_only, scratch_shape
 from fastem.kernels.gaussian import diag_log_density
+from fastem.kernels.scatter import few_features
 from fastem.stats import Moments, Stats, n_moments
 
 _NO_WEIGHT = np.empty(0)
@@ -35,8 +37,6 @@ _PANEL_ROWS = (1024, 16384)
 # read once a block; less where scatter matrices are summed from three copies of the block in its scratch. Not 1 or 2
 # KiB, whose rows share addresses modulo 4096: the posterior of 64 components took up to twice as long.
 _BLOCK, _COPIED_BLOCK = 192, 160
-# Features up to which scatter matrices need no copies (`kernels.moments.full_moments`).
-_FEW_FEATURES = 32
 # Statistics of panels that wait to be added, in bytes.
 _GROUP_BYTES = 16 * 2**20
 # Statistics of this many values and more are added by several threads.
@@ -87,27 +87,30 @@ class Cut:
             yield first, min(size, self.n_panels - first)
 
 
-def block_rows(n_features: int, moments: Moments, dtype: Any) -> int:
-    rows = _COPIED_BLOCK if moments == "full" and n_features > _FEW_FEATURES else _BLOCK
+def block_rows(n_features: int, moments: Moments, dtype: Any, is_wide: bool) -> int:
+    rows = _COPIED_BLOCK if moments == "full" and n_features > few_features(is_wide) else _BLOCK
     return rows * 8 // np.dtype(dtype).itemsize
 
 
 @lru_cache
-def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moments, dtype: Any) -> Cut:
+def cut_rows(n_samples: int, n_components: int, n_features: int, moments: Moments, dtype: Any, is_wide: bool) -> Cut:
     per_row = pass_work((1, n_features), n_components, moments)
     # A panel's statistics are cleared and added once: its rows should outnumber them in work.
     least = max(_PANEL_ROWS[0], n_moments(moments, n_features) // 8)
     rows = min(max(_PANEL_WORK / per_row, least), _PANEL_ROWS[1], max(n_samples / 64, least))
-    block = block_rows(n_features, moments, dtype)
+    block = block_rows(n_features, moments, dtype, is_wide)
     rows = -(-int(rows) // block) * block
     return Cut(n_samples, rows, block, n_samples * per_row, 0, rows)
 
 
-def cut_runs(runs: Runs, n_samples: int, n_components: int, n_features: int, moments: Moments, dtype: Any) -> Cut:
+def cut_runs(
+    runs: Runs, n_samples: int, n_components: int, n_features: int, moments: Moments, dtype: Any, is_wide: bool
+) -> Cut:
     """Each run is a panel."""
     work = pass_work((runs.count(n_samples), n_features), n_components, moments)
     starts = runs.starts(n_samples)
-    return Cut(n_samples, runs.n_rows, block_rows(n_features, moments, dtype), work, starts.start, starts.step)
+    block = block_rows(n_features, moments, dtype, is_wide)
+    return Cut(n_samples, runs.n_rows, block, work, starts.start, starts.step)
 
 
 # Memory of a thread's last passes, of so many shapes and no more than so many bytes each: in a pass over few rows,
@@ -165,6 +168,9 @@ def kernels_of(family: Family[Any]) -> tuple[set[Any], set[Any]]:
 class KernelEngine(Engine):
     """Passes over groups of panels, which a subclass runs."""
 
+    #: Whether the kernels have 32 vector registers, and not 16.
+    is_wide: bool
+
     def accumulate(
         self,
         family: Family[Any],
@@ -209,7 +215,7 @@ class KernelEngine(Engine):
         self, family: Family[Any], X: np.ndarray, params: Params, *, n_threads: int | None = None
     ) -> np.ndarray | None:
         """For each panel its rows, counted from its first, by their likeliest components: 4 bytes a row."""
-        cut = cut_rows(len(X), len(params.weights), X.shape[1], family.moments, X.dtype)
+        cut = cut_rows(len(X), len(params.weights), X.shape[1], family.moments, X.dtype, self.is_wide)
         order = np.empty(len(X), dtype=np.int32)
         step = max(1, _LABELLED_ROWS // cut.panel_rows) * cut.panel_rows
         for start in range(0, len(X), step):
@@ -250,7 +256,7 @@ class KernelEngine(Engine):
     ) -> Stats:
         n_samples, n_features = X.shape
         n_components = packed.theta.shape[0]
-        about = (n_samples, n_components, n_features, moments, X.dtype)
+        about = (n_samples, n_components, n_features, moments, X.dtype, self.is_wide)
         cut = cut_rows(*about) if runs is None else cut_runs(runs, *about)
         threads = resolve_threads(n_threads, cut.work)
         weight = as_kernel_weight(sample_weight)
@@ -306,7 +312,7 @@ class KernelEngine(Engine):
         n_components = len(params.weights)
         found = Posterior.empty(n_samples, n_components, X.dtype, wanted)
         packed = family.pack(params, X.dtype)
-        cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
+        cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype, self.is_wide)
         threads = resolve_threads(n_threads, cut.work / 2)
         scratch = None
         for first, count in cut.groups(1, threads):

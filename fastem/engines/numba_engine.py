@@ -15,6 +15,7 @@ import numpy as np
 from fastem.engines import numba_drivers as drivers
 from fastem.engines.base import Posterior
 from fastem.engines.kernel_engine import Cut, Scratch, kernels_of
+from fastem.engines.numba_vectors import WIDE
 from fastem.engines.panelwise_engine import PanelwiseEngine
 from fastem.engines.threads import in_main_thread
 from fastem.families.base import Family, Packed
@@ -45,6 +46,7 @@ def _numba_threads(n_threads: int) -> Iterator[None]:
 
 class NumbaEngine(PanelwiseEngine):
     name = "numba"
+    is_wide = WIDE
     # Its parallel driver runs in the main thread alone.
     side_by_side = False
 

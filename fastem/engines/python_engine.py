@@ -10,10 +10,12 @@ import numpy as np
 
 from fastem.engines.panelwise_engine import PanelwiseEngine
 from fastem.kernels import panel
+from fastem.kernels.vectors import WIDE
 
 
 class PythonEngine(PanelwiseEngine):
     name = "python"
+    is_wide = WIDE
 
     def _accumulate_panel(self, log_density: Any, moments: Any, dtype: Any) -> Callable[..., float]:
         return _quietly(partial(panel.accumulate_panel, log_density, moments))

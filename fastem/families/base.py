@@ -217,7 +217,7 @@ class Family(ABC, Generic[P]):
             Moments of all rows, as statistics of one component; called only where they are needed.
         n_components : int
         bulk_variances : callable, optional
-            Variance of each feature without outliers (:func:`fastem.data.arrays.bulk_variances`).
+            Variance of each feature without outliers (:func:`fastem.data.coordinates.bulk_variances`).
         """
         return self
 

@@ -2,7 +2,6 @@
 
 from fastem.init.starts import START_METHODS, Start, find_starts, params_of, searches, start_params
 from fastem.init.tree import MergeTree, merge_tree
-from fastem.init.whitening import whitened
 
 __all__ = [
     "START_METHODS",
@@ -13,5 +12,4 @@ __all__ = [
     "params_of",
     "searches",
     "start_params",
-    "whitened",
 ]

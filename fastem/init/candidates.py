@@ -13,10 +13,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fastem import compiled
+from fastem.data.coordinates import unit_within, whitened
 from fastem.engines.base import Engine
 from fastem.init.kmeans import SHARPNESS, Centres, Clusters, kmeans
 from fastem.init.tree import merge_tree
-from fastem.init.whitening import unit_within, whitened
 
 Method = Literal["tree", "kmeans", "adaptive", "random_from_data"]
 #: The methods of a panel, in the order in which they are tried.

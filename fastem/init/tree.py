@@ -61,7 +61,7 @@ def merge_tree(
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_directions)
-        Whitened (:func:`fastem.init.whitening.whitened`). The cost grows with the square of their number: a thousand
+        Whitened (:func:`fastem.data.coordinates.whitened`). The cost grows with the square of their number: a thousand
         take some hundredths of a second.
     sample_weight : ndarray of shape (n_rows,), optional
     n_cells : int

@@ -4,7 +4,14 @@ The origin is the mean in the parameter row, ``theta[k, 1 : 1 + D]``; ``S[k] = [
 with ``d = x - origin``, always in double precision. A component without any responsibility in the block is skipped.
 """
 
-from fastem.kernels.scatter import end_vector, first_vector, half_count, rows_to_panels, scatter_panels, scatter_vectors
+from fastem.kernels.scatter import (
+    few_features,
+    is_dense,
+    outermost_vector,
+    rows_to_panels,
+    scatter_panels,
+    scatter_vectors,
+)
 from fastem.kernels.vectors import (
     add_lane_sums,
     broadcast,
@@ -203,9 +210,7 @@ def _one_feature(XT, n_rows, r, theta, k, i, S):
 def full_moments(XT, n_rows, r, theta, scratch, S):
     """``S[k] = [sum r, sum r d, sum r d d' (D x D)]``, of which only the upper triangle is meaningful."""
     n_features = XT.shape[0]
-    few = 4
-    if wide(XT):
-        few = 32
+    few = few_features(wide(XT))
     in_panels = 0
     for k in range(theta.shape[0]):
         mass = lane_sum(_mass(n_rows, r, k))
@@ -213,10 +218,10 @@ def full_moments(XT, n_rows, r, theta, scratch, S):
             continue
         S[k, 0] += mass
         if n_features <= few:
-            first = first_vector(n_rows, r, k)
-            end = end_vector(n_rows, r, k)
+            first = outermost_vector(n_rows, r, k, 0, 1)
+            end = outermost_vector(n_rows, r, k, n_vectors(r, n_rows) - 1, -1) + 1
             # Panels take half as long again, but leave out single rows.
-            if n_features <= 8 or half_count(first, end, r, k):
+            if n_features <= 8 or is_dense(first, end, r, k):
                 scatter_vectors(XT, first, end, r, theta, k, S)
                 continue
         if in_panels == 0:

@@ -1,8 +1,8 @@
 from fastem.kernels.vectors cimport real, vec, add_lane_sums, add_lanes, all_less, broadcast, fill, is_double, lane_sum, lanes, load, n_vectors, square_root, store, truncate, where_less, wide, zero
 
-cdef Py_ssize_t first_vector(Py_ssize_t n_rows, real[:, ::1] r, Py_ssize_t k) noexcept nogil
-cdef Py_ssize_t end_vector(Py_ssize_t n_rows, real[:, ::1] r, Py_ssize_t k) noexcept nogil
-cdef bint half_count(Py_ssize_t first, Py_ssize_t end, real[:, ::1] r, Py_ssize_t k) noexcept nogil
+cdef inline Py_ssize_t few_features(bint is_wide) noexcept nogil
+cdef Py_ssize_t outermost_vector(Py_ssize_t n_rows, real[:, ::1] r, Py_ssize_t k, Py_ssize_t start, Py_ssize_t step) noexcept nogil
+cdef bint is_dense(Py_ssize_t first, Py_ssize_t end, real[:, ::1] r, Py_ssize_t k) noexcept nogil
 cdef inline vec _least(real[:, ::1] array) noexcept nogil
 cdef void scatter_vectors(real[:, ::1] XT, Py_ssize_t first, Py_ssize_t end, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, double[:, ::1] S) noexcept nogil
 cdef inline void _square(real[:, ::1] XT, Py_ssize_t first, Py_ssize_t end, real[:, ::1] r, real[:, ::1] theta, Py_ssize_t k, Py_ssize_t i, double[:, ::1] S) noexcept nogil

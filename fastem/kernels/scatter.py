@@ -24,28 +24,25 @@ from fastem.kernels.vectors import (
 )
 
 
-def first_vector(n_rows, r, k):
-    """Index of the first vector of rows of which one has a responsibility for component ``k``."""
+def few_features(is_wide):
+    """Features up to which vectors of rows are quicker than panels, where most rows have a responsibility."""
+    if is_wide:
+        return 32
+    return 4
+
+
+def outermost_vector(n_rows, r, k, start, step):
+    """Index of the first vector of rows, from ``start`` in steps of 1 or -1, of which a row has a responsibility."""
     width = lanes(r)
     least = _least(r)
-    for v in range(n_vectors(r, n_rows)):
+    for i in range(n_vectors(r, n_rows)):
+        v = start + i * step
         if not all_less(load(r, k, v * width), least):
             return v
-    return 0
+    return start
 
 
-def end_vector(n_rows, r, k):
-    """One more than the index of the last one."""
-    width = lanes(r)
-    least = _least(r)
-    count = n_vectors(r, n_rows)
-    for v in range(count):
-        if not all_less(load(r, k, (count - 1 - v) * width), least):
-            return count - v
-    return 0
-
-
-def half_count(first, end, r, k):
+def is_dense(first, end, r, k):
     """Whether half of the rows of these vectors, or more, have a responsibility."""
     width = lanes(r)
     none = zero(r)

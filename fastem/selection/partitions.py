@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastem.data.coordinates import unit_within, whitened
 from fastem.engines import Engine
 from fastem.families import Gaussian, GaussianParams
 from fastem.init.starts import params_of
 from fastem.init.tree import MergeTree, merge_tree
-from fastem.init.whitening import unit_within, whitened
 from fastem.passes import Rows
 
 # Rows of the tree: the cost goes with their square.
