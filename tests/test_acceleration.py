@@ -72,11 +72,12 @@ def test_same_optimum_in_fewer_passes(case, accelerate, rng):
 
 def test_the_bound_never_falls(case, engine, accelerate, rng):
     X, start = case.rows(rng, 150, D), case.params(rng, K, D)
+    max_iter = 10 if engine == "python" else 40
     for weight in (None, rng.uniform(0.2, 3.0, size=len(X))):
-        options = {"sample_weight": weight, "engine": engine, "tol": 0.0, "max_iter": 40, "accelerate": accelerate}
-        run = fastem.fit(X, case.family, K, start=start, **options).run
+        options = {"sample_weight": weight, "engine": engine, "tol": 0.0, "accelerate": accelerate}
+        run = fastem.fit(X, case.family, K, start=start, max_iter=max_iter, **options).run
         reached = run.history.lower_bound
-        assert len(reached) == run.n_iter == 40
+        assert len(reached) == run.n_iter == max_iter
         assert (np.diff(reached) >= -1e-13 * np.abs(reached[1:])).all()
         assert run.lower_bound == reached[-1]
 
@@ -176,10 +177,10 @@ GARBAGE = {
 def test_garbage_does_no_harm(case, kind, rng):
     X, start = overlapping(case, rng, 400)
     steps, family = passes(case, X), case.family
-    plain = em.run(steps.accumulate, family.update, start, tol=1e-7, max_iter=5000)
-    guard = GuardedSteps(family, Adversary(GARBAGE[kind]), 1e-7)
+    plain = em.run(steps.accumulate, family.update, start, tol=1e-5, max_iter=5000)
+    guard = GuardedSteps(family, Adversary(GARBAGE[kind]), 1e-5)
     with np.errstate(over="ignore", invalid="ignore"):
-        run = em.run(steps.accumulate, family.update, start, tol=1e-7, max_iter=10_000, steps=guard)
+        run = em.run(steps.accumulate, family.update, start, tol=1e-5, max_iter=10_000, steps=guard)
     assert run.converged
     assert (np.diff(run.history.lower_bound) >= 0).all()
     assert plain.n_iter <= run.n_iter <= 2 * plain.n_iter

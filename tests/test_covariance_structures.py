@@ -11,7 +11,6 @@ import pytest
 from conftest import DATA
 from families import gaussian_rows
 from reference import assert_close, given_stats, has_collapsed, matrices, mclust_problem
-from scipy.linalg import expm
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 from sklearn.exceptions import ConvergenceWarning
@@ -48,7 +47,7 @@ def own_covariances(X, responsibilities):
 def fit_of(masses, own, covariances):
     """What an M-step maximises of covariances, twice and negative: ``sum_k n_k (log |C_k| + tr(S_k C_k^-1))``."""
     logs = np.linalg.slogdet(covariances)[1]
-    return masses @ (logs + np.trace(np.linalg.solve(covariances, own), axis1=1, axis2=2))
+    return (logs + np.trace(np.linalg.solve(covariances, own), axis1=-2, axis2=-1)) @ masses
 
 
 # mclust.
@@ -109,27 +108,26 @@ def test_iris_has_two_components_of_one_shape(iris):
 
 
 def general_covariances(name, x, n_components, n_features):
-    """The structure's covariances of unconstrained numbers, a letter after the other, and how many it took."""
+    """The structure's covariances of unconstrained numbers (..., n), a letter after the other, and how many it took."""
     used = 0
 
     def take(letter, size):
         nonlocal used
         n = {"E": 1, "V": n_components, "I": 0}[letter]
-        part = np.zeros((1, size)) if n == 0 else x[used : used + n * size].reshape(n, size)
+        part = np.zeros((1, size)) if n == 0 else x[..., used : used + n * size].reshape(*x.shape[:-1], n, size)
         used += n * size
-        return np.broadcast_to(part, (n_components, size))
+        return np.broadcast_to(part, (*x.shape[:-1], n_components, size))
 
     volume = take(name[0], 1)
     shape = take(name[1], n_features - 1)
     angles = take(name[2], n_features * (n_features - 1) // 2)
-    covariances = []
-    for k in range(n_components):
-        logs = np.append(shape[k], -shape[k].sum())
-        skew = np.zeros((n_features, n_features))
-        skew[np.triu_indices(n_features, 1)] = angles[k]
-        axes = expm(skew - skew.T)
-        covariances.append((axes * np.exp(volume[k] + logs)) @ axes.T)
-    return np.array(covariances), used
+    logs = np.concatenate([shape, -shape.sum(axis=-1, keepdims=True)], axis=-1)
+    skew = np.zeros((*logs.shape, n_features))
+    above, right = np.triu_indices(n_features, 1)
+    skew[..., above, right] = angles
+    skew -= skew.swapaxes(-1, -2)
+    axes = np.linalg.solve(np.eye(n_features) - skew, np.eye(n_features) + skew)  # Cayley's, of which no turn is far
+    return (axes * np.exp(volume + logs)[..., None, :]) @ axes.swapaxes(-1, -2), used
 
 
 def test_m_step_is_the_maximum(name, rng):
@@ -145,9 +143,13 @@ def test_m_step_is_the_maximum(name, rng):
     def cost(x):
         return fit_of(masses, own, general_covariances(name, x, n_components, n_features)[0])
 
+    def slope(x):
+        steps = 1e-5 * np.eye(n)
+        return (cost(x + steps) - cost(x - steps)) / 2e-5
+
     n = general_covariances(name, np.zeros(99), n_components, n_features)[1]
     assert n == family.structure.n_parameters(n_components, n_features)
-    others = [minimize(cost, rng.normal(scale=0.7, size=n), options={"gtol": 1e-6}).fun for _ in range(6)]
+    others = [minimize(cost, rng.normal(scale=0.7, size=n), jac=slope, options={"gtol": 1e-6}).fun for _ in range(6)]
     assert reached < min(others) + 1e-9
     assert reached > min(others) - 1e-6
 

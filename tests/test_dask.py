@@ -283,7 +283,7 @@ def wait_for_two(client):
         client.wait_for_workers(2, timeout=120)
 
 
-@pytest.mark.parametrize("n_deaths", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_deaths", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_worker_dies(n_deaths, on_cluster):
     """Killed at a random moment of a fit, a worker costs time, and not a bit of the result."""
     generator = da.random.default_rng(1)

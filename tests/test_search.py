@@ -270,7 +270,7 @@ def test_two_parallel_elongated_clusters():
 @pytest.mark.slow
 def test_two_parallel_elongated_clusters_in_any_structure():
     """They are of one covariance, along the features."""
-    for seed in range(20):
+    for seed in range(10):
         best = search(parallel_clusters(seed), range(1, 5), random_state=seed).best
         assert (best.n_components, best.model._family().structure.name[2]) == (2, "I"), seed
 
