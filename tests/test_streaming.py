@@ -537,7 +537,7 @@ def test_a_killed_fit_reaches_the_same_bits(tmp_path, rng):
     assert whole.wait() == 0
     seconds = time.monotonic() - began
     kills = 0
-    while kills < 10:
+    while kills < 20:
         process = start("killed")
         began = time.monotonic()
         try:
