@@ -132,7 +132,7 @@ def load_responsibilities(given, start, n_rows, rows, log_p):
 def posterior(log_p, n_rows, rows):
     """Turn weighted log-densities ``log_p[K, B]`` into responsibilities times the weights ``rows[0]``, in place.
 
-    Writes each row's log-likelihood into ``rows[1]`` and returns their weighted sum.
+    Writes each row's log-likelihood into ``rows[1]`` and returns their weighted sum; ``rows[2]`` is working memory.
     """
     width = lanes(log_p)
     for pair in range(n_vectors(log_p, n_rows) // 2):
