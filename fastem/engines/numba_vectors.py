@@ -119,6 +119,22 @@ def _prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
     return types.void(array, types.intp, types.intp), codegen
 
 
+@intrinsic
+def _load_rows(typingctx: Any, X: Any, row: Any, column: Any) -> Any:
+    vector = Vector(X.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        real, row_type = context.get_value_type(X.dtype), args[1].type
+        found = ir.Constant(context.get_value_type(vector), ir.Undefined)
+        for lane in range(vector.lanes):
+            index = (builder.add(args[1], ir.Constant(row_type, lane)), args[2])
+            item = builder.load(_item(context, builder, X, args[0], index, real), align=X.dtype.bitwidth // 8)
+            found = builder.insert_element(found, item, ir.Constant(ir.IntType(32), lane))
+        return found
+
+    return vector(X, types.intp, types.intp), codegen
+
+
 def _transposed(builder: Any, tile: list[Any]) -> list[Any]:
     """The square tile's columns: vectors of two groups hold two tiles side by side."""
     n, lanes = len(tile), tile[0].type.count
@@ -392,6 +408,7 @@ overload(vectors.store)(
 )
 overload(vectors.prefetch)(lambda array, row, column: lambda array, row, column: _prefetch(array, row, column))
 overload(vectors.side_by_side)(lambda array: lambda array: array.strides[1] == array.itemsize)
+overload(vectors.load_rows)(lambda X, row, column: lambda X, row, column: _load_rows(X, row, column))
 overload(vectors.transpose)(
     lambda X, row, column, XT, b: lambda X, row, column, XT, b: _transpose(X, row, column, XT, b)
 )

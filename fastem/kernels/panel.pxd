@@ -1,13 +1,13 @@
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from fastem.kernels.elementary cimport exp_nonpositive, log_positive
-from fastem.kernels.vectors cimport real, vec, all_less, fill, lane_sum, lanes, load, maximum, store, truncate, where_less, zero, n_vectors, prefetch, side_by_side, transpose, transpose_chosen
+from fastem.kernels.vectors cimport real, vec, all_less, fill, lane_sum, lanes, load, load_rows, maximum, store, truncate, where_less, zero, n_vectors, prefetch, side_by_side, transpose, transpose_chosen
 
 ctypedef void (*log_density_t)(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] theta, real[:, ::1] common, real[:, ::1] scratch, real[:, ::1] log_p) noexcept nogil
 ctypedef void (*accumulate_t)(real[:, ::1] XT, Py_ssize_t n_rows, real[:, ::1] r, real[:, ::1] theta, real[:, ::1] scratch, double[:, ::1] S) noexcept nogil
 
 cdef void load_block(const real[:, :] X, Py_ssize_t start, Py_ssize_t n_rows, real[:, ::1] XT) noexcept nogil
 cdef void gather_block(const real[:, :] X, const int[:] order, Py_ssize_t panel, Py_ssize_t start, Py_ssize_t n_rows, real[:, ::1] XT) noexcept nogil
-cdef inline Py_ssize_t _rows_of_tiles(const real[:, :] X, Py_ssize_t n_rows, real[:, ::1] XT) noexcept nogil
+cdef inline bint _by_tiles(const real[:, :] X, real[:, ::1] XT) noexcept nogil
 cdef inline void _prefetch_rows(const real[:, :] X, Py_ssize_t start, Py_ssize_t n_rows) noexcept nogil
 cdef inline void _repeat_last(Py_ssize_t n_rows, real[:, ::1] XT) noexcept nogil
 cdef void load_weights(const double[:] sample_weight, Py_ssize_t start, Py_ssize_t n_rows, real[:, ::1] rows) noexcept nogil

@@ -7,6 +7,7 @@ from fastem.kernels.vectors import (
     lane_sum,
     lanes,
     load,
+    load_rows,
     maximum,
     n_vectors,
     prefetch,
@@ -28,24 +29,18 @@ def load_block(X, start, n_rows, XT):
     height = lanes(XT)
     width = min(height, 8)
     n_features = XT.shape[0]
-    n_whole = _rows_of_tiles(X, n_rows, XT)
-    for v in range(n_whole // height):
+    for v in range(n_rows // height):
         b = v * height
         _prefetch_rows(X, start + XT.shape[1] + b, height)
-        for tile in range(n_features // width):
-            transpose(X, start + b, tile * width, XT, b)
-        if n_features % width > 0:
-            transpose(X, start + b, n_features - width, XT, b)
-    # Four rows at a time: their cache lines stay at hand over all features, and one row alone takes twice as long.
-    for group in range((n_rows - n_whole) // 4):
-        b = n_whole + 4 * group
-        _prefetch_rows(X, start + XT.shape[1] + b, 4)
-        for i in range(n_features):
-            XT[i, b] = X[start + b, i]
-            XT[i, b + 1] = X[start + b + 1, i]
-            XT[i, b + 2] = X[start + b + 2, i]
-            XT[i, b + 3] = X[start + b + 3, i]
-    for b in range(n_rows // 4 * 4, n_rows):
+        if _by_tiles(X, XT):
+            for tile in range(n_features // width):
+                transpose(X, start + b, tile * width, XT, b)
+            if n_features % width > 0:
+                transpose(X, start + b, n_features - width, XT, b)
+        else:
+            for i in range(n_features):
+                store(XT, i, b, load_rows(X, start + b, i))
+    for b in range(n_rows // height * height, n_rows):
         for i in range(n_features):
             XT[i, b] = X[start + b, i]
     _repeat_last(n_rows, XT)
@@ -56,7 +51,9 @@ def gather_block(X, order, panel, start, n_rows, XT):
     height = lanes(XT)
     width = min(height, 8)
     n_features = XT.shape[0]
-    n_whole = _rows_of_tiles(X, n_rows, XT)
+    n_whole = 0
+    if _by_tiles(X, XT):
+        n_whole = n_rows // height * height
     for v in range(n_whole // height):
         b = v * height
         for tile in range(n_features // width):
@@ -70,19 +67,21 @@ def gather_block(X, order, panel, start, n_rows, XT):
     _repeat_last(n_rows, XT)
 
 
-def _rows_of_tiles(X, n_rows, XT):
-    """Of the first rows as many as are transposed by tiles, half as long as one by one."""
+def _by_tiles(X, XT):
+    """Whether rows are transposed by square tiles, half as long as value by value."""
     height = lanes(XT)
-    if height > 1 and XT.shape[0] >= min(height, 8) and side_by_side(X):
-        return n_rows // height * height
-    return 0
+    return height > 1 and XT.shape[0] >= min(height, 8) and side_by_side(X)
 
 
 def _prefetch_rows(X, start, n_rows):
     """Have rows of the next block read into the cache while this one is at work."""
-    for row in range(start, min(start + n_rows, X.shape[0])):
+    # Short rows share a cache line.
+    step = 1
+    if X.shape[1] < 8:
+        step = 8 // X.shape[1]
+    for index in range((min(n_rows, X.shape[0] - start) + step - 1) // step):
         for i in range(0, X.shape[1], 8):
-            prefetch(X, row, i)
+            prefetch(X, start + index * step, i)
 
 
 def _repeat_last(n_rows, XT):

@@ -130,6 +130,12 @@ static inline fastem_sixteen fastem_fold(fastem_vec v) {
 #else
 #define FASTEM_IN_TURN(a, b, of) __builtin_shuffle(a, b, (FASTEM_BITS){FASTEM_ALL(of)})
 #endif
+/* One value of each of FASTEM_N rows. */
+static inline fastem_vec fastem_load_rows(const fastem_real *first, Py_ssize_t bytes) {
+#define FASTEM_ROW(lane) *(const fastem_real *)((const char *)first + (lane) * bytes)
+  fastem_vec vector = {FASTEM_ALL(FASTEM_ROW)};
+  return vector;
+}
 /* FASTEM_F values of each of FASTEM_N rows into FASTEM_F vectors, `step` apart. */
 static inline void fastem_transpose(const fastem_real *const *rows, fastem_real *out, Py_ssize_t step) {
   fastem_vec tile[FASTEM_F], turned[FASTEM_F];
@@ -237,6 +243,10 @@ static inline fastem_vec fastem_load(const fastem_real *p) { return *p; }
 static inline void fastem_store(fastem_real *p, fastem_vec v) { *p = v; }
 static inline fastem_vec fastem_zero(void) { return 0; }
 static inline fastem_vec fastem_splat(fastem_real x) { return x; }
+static inline fastem_vec fastem_load_rows(const fastem_real *first, Py_ssize_t bytes) {
+  (void)bytes;
+  return *first;
+}
 static inline void fastem_transpose(const fastem_real *const *rows, fastem_real *out, Py_ssize_t step) {
   (void)step;
   *out = *rows[0];

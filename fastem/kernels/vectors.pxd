@@ -10,6 +10,7 @@ cdef extern from "vectors.h" nogil:
     vec fastem_load(const real *)
     void fastem_store(real *, vec)
     void fastem_prefetch(const real *)
+    vec fastem_load_rows(const real *, Py_ssize_t)
     void fastem_transpose_rows(const real *, Py_ssize_t, real *, Py_ssize_t)
     void fastem_transpose_chosen(const real *, Py_ssize_t, const int *, Py_ssize_t, real *, Py_ssize_t)
     vec fastem_zero()
@@ -68,6 +69,9 @@ cdef inline void prefetch(const real[:, :] array, Py_ssize_t row, Py_ssize_t col
 
 cdef inline bint side_by_side(const real[:, :] array) noexcept nogil:
     return array.strides[1] == <Py_ssize_t> sizeof(real)
+
+cdef inline vec load_rows(const real[:, :] X, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    return fastem_load_rows(&X[row, column], X.strides[0])
 
 cdef inline void transpose(const real[:, :] X, Py_ssize_t row, Py_ssize_t column, real[:, ::1] XT, Py_ssize_t b) noexcept nogil:
     fastem_check(column + FASTEM_F - 1, b, XT.shape[0], XT.shape[1])

@@ -56,6 +56,13 @@ def side_by_side(array):
     return array.strides[1] == array.itemsize
 
 
+def load_rows(X, row, column):
+    """One feature of as many rows as a vector has lanes, in any memory order."""
+    if row < 0 or row + LANES > X.shape[0]:
+        raise IndexError(f"rows [{row}:{row + LANES}] are outside of shape {X.shape}")
+    return X[row : row + LANES, column].copy()
+
+
 def transpose(X, row, column, XT, b):
     """Rows ``row ...`` of ``X``, as many as a vector has lanes, into columns ``b ...`` of ``XT``.
 
