@@ -232,9 +232,12 @@ class Gaussian(Family[GaussianParams]):
 
     def collapsed_components(self, params: GaussianParams) -> np.ndarray:
         """Whether a component's variance in some direction is ``reg_covar`` alone, and the mixture's far more."""
-        # Precisions are at most the sum of their traces: most mixtures are told to be sound by one sum.
-        factors = params.precisions_cholesky.ravel()
-        if float(factors @ factors) * params.means.shape[1] * self._largest_ridge * _ALONE < 1:
+        # A precision is at most its trace, or D times it where that of a sphere is written once: most mixtures are told
+        # to be sound by these sums.
+        factors = params.precisions_cholesky
+        factors = factors.reshape(1 if self.structure.has_one_covariance else len(factors), -1)
+        largest = float(np.einsum("kp,kp->k", factors, factors).max())
+        if largest * params.means.shape[1] * self._largest_ridge * _ALONE < 1:
             return np.zeros(len(params.weights), dtype=bool)
         covariances = self.full_covariances(params)
         variances, directions = np.linalg.eigh(covariances)
