@@ -42,6 +42,7 @@ from fastem.stats import Stats
 
 Acceleration = Literal["auto", "lbfgs", "squarem", "anderson"]
 ACCELERATIONS: tuple[str, ...] = get_args(Acceleration)
+_NEEDED = ("to_vector", "from_vector", "expected_log_likelihood")
 
 # EM steps in a row before Aitken's estimate counts. Of ten problems with tol=1e-6, after 2 steps a fit ended up to 7e-4
 # from the optimum, after 6 as near as plain EM's.
@@ -436,16 +437,20 @@ def accelerated(
     return GuardedSteps(family, EXTRAPOLATIONS[accelerate](family), tol, in_a_row, previous)
 
 
+def missing_methods(family: Family[Any]) -> list[str]:
+    """Names of the methods that acceleration needs of a family, and this one does not have."""
+    return [name for name in _NEEDED if getattr(type(family), name) is getattr(Family, name)]
+
+
 def check_acceleration(accelerate: Any, family: Family[Any]) -> None:
     """Raise ValueError unless ``accelerate`` is None, or one of the names and the family has what it needs."""
     if accelerate is None:
         return
     if accelerate not in ACCELERATIONS:
         raise ValueError(f"accelerate must be None or one of {ACCELERATIONS}, but got {accelerate!r}")
-    needed = ("to_vector", "from_vector", "expected_log_likelihood")
-    missing = [name for name in needed if getattr(type(family), name) is getattr(Family, name)]
+    missing = missing_methods(family)
     if missing:
         raise ValueError(
-            f"accelerate={accelerate!r} needs {', '.join(needed)} of the family, but {type(family).__name__} has no "
+            f"accelerate={accelerate!r} needs {', '.join(_NEEDED)} of the family, but {type(family).__name__} has no "
             f"{', '.join(missing)}; write them, or use accelerate=None"
         )

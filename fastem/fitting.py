@@ -21,7 +21,7 @@ from fastem.families.base import DegenerateComponentError
 from fastem.init import Start, find_starts, searches
 from fastem.mixture import Mixture
 from fastem.passes import ArrayRows, Rows, Runner
-from fastem.restarts import PANELS, RESTARTS, Heat, Outcome, best_run, race
+from fastem.restarts import PANELS, RESTARTS, Heat, Outcome, best_run, race, settling_rows
 from fastem.runs import Loop, Runs
 from fastem.sampling import borrowed_random_state
 
@@ -101,7 +101,8 @@ def fit(
     start : {"auto", "kmeans", "k-means++", "random", "random_from_data"}, Params, or sequence of Params
         Where to start: a method, or parameters, of which each is tried. "auto" lets starts by several methods race on a
         sample of the rows (:mod:`fastem.init.candidates`), where components have covariances, and is "kmeans" elsewhere
-        and for a single component.
+        and for a single component. Where the rows are very many, the best start settles on a sample of them: its passes
+        there are not counted, and callbacks do not see them.
     amend : callable, optional
         Applied to the parameters that a method starts from, to put known values in their place.
     sample_weight : array-like of shape (n_samples,), optional
@@ -169,7 +170,8 @@ def fit(
     family = as_family(family)
     _check_options(n_components, tol, max_iter, n_init, on_interrupt, stopping, split_merge)
     check_acceleration(accelerate, family)
-    opened = _opened(X, sample_weight, family, n_components, random_state, checkpoint, _telling(callbacks, "on_block"))
+    on_block, settles = _telling(callbacks, "on_block"), _by_panels(start, family, n_components)
+    opened = _opened(X, sample_weight, family, n_components, random_state, checkpoint, on_block, settles)
     with opened as (rows, random_state):
         begin = _telling(callbacks, "on_phase")
         begin("rows")
@@ -197,13 +199,22 @@ def fit(
         loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
         runs = Runs(family, n_components, runner, loop)
         with borrowed_random_state(random_state) as rng:
-            starts, sample, heats = _starts(start, n_init, amend, rows, runs, rng, needs_sample=split_merge > 0)
+            starts, sample, heats, settling = _starts(
+                start, n_init, amend, rows, runs, rng, needs_sample=split_merge > 0
+            )
 
         def run_heat(these: Mapping[int, Any], iterations: int) -> dict[int, Outcome]:
             assert sample is not None
             return runs.heat(sample, these, iterations)
 
         def run_finals(these: Mapping[int, Any]) -> dict[int, Outcome]:
+            if settling is not None:
+                settled = runs.settle(settling, these)
+                found = {i: run for i, run in settled.items() if isinstance(run, EMResult)}
+                if any(run.interrupted for run in found.values()):
+                    return settled
+                sound = {i: run.params for i, run in found.items() if not runs.degenerate(i, run.params).any()}
+                these = {**these, **sound}
             begin("iterations")
             return runs.finals(rows, these)
 
@@ -234,6 +245,7 @@ def _opened(
     random_state: Any,
     checkpoint: Checkpoint | None,
     on_block: Callable[..., None],
+    settles: bool,
 ) -> Iterator[tuple[Rows, Any]]:
     """The data as rows, and the random state of the fit, which a checkpoint keeps."""
     if isinstance(X, Rows):
@@ -243,7 +255,7 @@ def _opened(
     elif checkpoint is not None or is_streamed(X):
         from fastem.streaming import open_rows
 
-        with open_rows(X, sample_weight, family, n_components, random_state, checkpoint, on_block) as rows:
+        with open_rows(X, sample_weight, family, n_components, random_state, checkpoint, on_block, settles) as rows:
             yield rows, rows.seed
     else:
         _check_in_memory(X)
@@ -270,6 +282,10 @@ def _check_in_memory(X: Any) -> None:
         )
 
 
+def _by_panels(start: Any, family: Family[Any], n_components: int) -> bool:
+    return isinstance(start, str) and start == "auto" and searches(family, n_components)
+
+
 def _starts(
     start: str | Params | Sequence[Params],
     n_init: int,
@@ -278,16 +294,21 @@ def _starts(
     runs: Runs,
     rng: np.random.RandomState,
     needs_sample: bool,
-) -> tuple[list[Start], ArrayRows | None, Sequence[Heat]]:
-    """The starts; a sample of the rows where they race or ``needs_sample``; and the heats of the race."""
+) -> tuple[list[Start], ArrayRows | None, Sequence[Heat], ArrayRows | None]:
+    """The starts; a sample where they race or ``needs_sample``; the race's heats; a sample where its winner settles."""
     family, n_components, runner = runs.family, runs.n_components, runs.runner
-    by_panels = isinstance(start, str) and start == "auto" and searches(family, n_components)
+    by_panels = _by_panels(start, family, n_components)
     plan = PANELS if by_panels else RESTARTS
-    most = plan.n_rows(family.n_parameters(n_components, rows.n_features))
+    n_parameters = family.n_parameters(n_components, rows.n_features)
+    most = plan.n_rows(n_parameters)
     has_many = rows.n_samples >= 2 * most
     races = isinstance(start, str) and (by_panels or (n_init > 1 and has_many))
-    sample = None
-    if by_panels or needs_sample or (isinstance(start, str) and rows.in_memory is None):
+    sample = settling = None
+    n_settling = settling_rows(rows.n_samples, rows.n_features, n_parameters) if by_panels else None
+    if n_settling is not None:
+        settling = rows.sample(n_settling, rng)
+        sample = settling.sample(most, rng)
+    elif by_panels or needs_sample or (isinstance(start, str) and rows.in_memory is None):
         sample = rows.sample(most if has_many else rows.n_samples, rng)
     if isinstance(start, str):
         source = sample if by_panels or rows.in_memory is None else rows.in_memory
@@ -299,7 +320,7 @@ def _starts(
     else:
         given = [start] if isinstance(start, Params) else start
         starts = [Start("given", params) for params in _check_starts(given, family, (n_components, rows.n_features))]
-    return starts, sample, plan.heats if races else ()
+    return starts, sample, plan.heats if races else (), settling
 
 
 def _moved(best: EMResult[Any], winner: int, rounds: int, runs: Runs, rows: Rows, sample: ArrayRows) -> EMResult[Any]:

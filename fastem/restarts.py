@@ -1,7 +1,8 @@
 """Several starts of one fit: side by side or in turn, and the best of them. A start that fails costs only itself.
 
 Starts race where the rows are many, and starts of different methods always: they run a few iterations on a sample of
-the rows, in one heat or several, and only the best, at least one, go on from there with all rows.
+the rows, in one heat or several, and only the best, at least one, go on from there with all rows. Where these are very
+many, they settle on a larger sample before.
 
 References
 ----------
@@ -95,6 +96,31 @@ class Race:
 RESTARTS = Race(20_000, 5, (Heat(10, 1 / 3),))
 #: Starts by different methods, which are found on the sample too. It shows which of them are in the wrong place.
 PANELS = Race(2_000, 3, (Heat(3, 1 / 3), Heat(10, 1 / 8)))
+
+# Rows on which the winner settles: so many, or so many a parameter, but not more values than memory has room for, and
+# only where all rows are so many times as many. Of 3, 10 and 20 a parameter some samples lead to another optimum.
+_SETTLING_ROWS, _SETTLING_ROWS_A_PARAMETER = 20_000, 50
+_SETTLING_VALUES = 2**21
+_SETTLING_PAYS = 20
+
+
+def settling_rows(n_samples: float, n_features: int, n_parameters: int) -> int | None:
+    """Rows of the sample on which what wins a panel's race goes on to its end, before it goes on with all rows.
+
+    None where it goes on with all rows at once.
+
+    Parameters
+    ----------
+    n_samples : float
+        Of all rows; infinity where that is not known yet.
+
+    References
+    ----------
+    Meek, Thiesson & Heckerman (2002), The learning-curve sampling method applied to model-based clustering.
+    """
+    n_rows = max(_SETTLING_ROWS, _SETTLING_ROWS_A_PARAMETER * n_parameters)
+    pays = n_rows * n_features <= _SETTLING_VALUES and n_samples >= _SETTLING_PAYS * n_rows
+    return n_rows if pays else None
 
 
 def race(

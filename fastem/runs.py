@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastem import em
-from fastem.acceleration import Acceleration, accelerated
+from fastem.acceleration import Acceleration, accelerated, missing_methods
 from fastem.degeneracy import Guard
 from fastem.em import Callback, EMResult, Occasional, OnInterrupt, Stopping
 from fastem.engines import pass_work
@@ -58,13 +58,17 @@ class Runs:
     guards: dict[int, Guard] = field(default_factory=dict)
     passes: dict[int, Passes] = field(default_factory=dict)
 
+    def degenerate(self, index: int, params: Params) -> np.ndarray:
+        """Of which components the covariance collapsed, or was held up, in what the last run from a start led to."""
+        return self.family.collapsed_components(params) | self.guards[index].has_held_up(params)
+
     def worth(self, index: int, run: EMResult[Any]) -> float:
         """What runs are compared by: the mean log-likelihood, which that of a degenerate component is left out of.
 
         The likelihood of a component on an outlier, or on equal rows, has no bound but ``reg_covar``. The run counts
         with the mean covariance of the other components in its place; -inf where there are none.
         """
-        degenerate = self.family.collapsed_components(run.params) | self.guards[index].has_held_up(run.params)
+        degenerate = self.degenerate(index, run.params)
         if not degenerate.any():
             return run.lower_bound
         ordinary = self.family.with_common_covariance(run.params, degenerate)
@@ -93,6 +97,12 @@ class Runs:
         if sound and loop.stopping == "change":
             ahead = passes.run_ahead([*sound.values()], loop.previous, loop.tol, max_iter)
         return self._run(passes, starts, loop, 1, {} if ahead is None else dict(zip(sound, ahead, strict=True)))
+
+    def settle(self, rows: ArrayRows, starts: Mapping[int, Any]) -> dict[int, Outcome]:
+        """Run to the end on a sample, accelerated where the family can be, and without the loop's callbacks."""
+        accelerate: Acceleration | None = None if missing_methods(self.family) else "auto"
+        loop = replace(self.loop, tol=_HEAT_TOL, stopping="change", callbacks=(), accelerate=accelerate)
+        return self._run(Passes(self.family, rows, self.runner), starts, loop, 1)
 
     def trial(self, rows: Rows, params: Params, max_iter: int) -> EMResult[Any]:
         """Plain EM for a few iterations, in which a collapse is an error."""

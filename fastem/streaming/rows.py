@@ -15,7 +15,7 @@ from fastem.engines.base import total_weight
 from fastem.engines.threads import resolve_threads
 from fastem.families import Family, Params
 from fastem.passes import ArrayRows, Rows, Runner, moments_about
-from fastem.restarts import PANELS, RESTARTS
+from fastem.restarts import PANELS, RESTARTS, settling_rows
 from fastem.sampling import Reservoir, as_random_state
 from fastem.stats import Moments, Stats
 from fastem.streaming.checkpoints import Checkpoint, Journal
@@ -223,8 +223,14 @@ def open_rows(
     random_state: Any,
     checkpoint: Checkpoint | None,
     on_block: OnBlock | None = None,
+    settles: bool = False,
 ) -> SourceRows:
     """The rows of a fit to what :func:`fastem.open_source` takes or returns: a context, which holds the checkpoint.
+
+    Parameters
+    ----------
+    settles : bool
+        Whether a start is to settle on a sample, where the rows are many (:func:`fastem.restarts.settling_rows`).
 
     Raises
     ------
@@ -249,5 +255,7 @@ def open_rows(
     n_parameters = family.n_parameters(n_components, source.n_features)
     most = max(plan.n_rows(n_parameters) for plan in (PANELS, RESTARTS))
     # Up to twice the rows of a race all are taken.
-    is_large = source.n_samples is not None and source.n_samples >= 2 * most
-    return SourceRows(source, most if is_large else 2 * most, seed, journal, on_block)
+    n_samples = np.inf if source.n_samples is None else source.n_samples
+    n_sample = most if 2 * most <= n_samples < np.inf else 2 * most
+    n_settling = settling_rows(n_samples, source.n_features, n_parameters) if settles else None
+    return SourceRows(source, n_sample if n_settling is None else max(n_sample, n_settling), seed, journal, on_block)
