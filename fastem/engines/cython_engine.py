@@ -64,7 +64,7 @@ class CythonEngine(KernelEngine):
         self,
         family: Family[Any],
         X: np.ndarray,
-        starts: Sequence[Params],
+        starts: Sequence[Params] | Sequence[Stats],
         *,
         previous: float,
         tol: float,
@@ -72,16 +72,15 @@ class CythonEngine(KernelEngine):
         sample_weight: np.ndarray | None = None,
         shared: Stats | None = None,
         n_threads: int | None = None,
-    ) -> list[Stretch] | None:
-        (n_samples, n_features), (n_starts, n_components) = X.shape, (len(starts), len(starts[0].weights))
+    ) -> list[Stretch | None] | None:
+        (n_samples, n_features), (n_starts, n_components) = X.shape, (len(starts), len(starts[0].origin))
         work = pass_work(X.shape, n_components, family.moments)
         # By the work, and not by the threads: the result has the same bits for any number of them.
         if work > _AHEAD_WORK or (update := family.compiled_update(n_components, n_features)) is None:
             return None
-        packed = []
-        for params in starts:
-            check_pass(X, params.origin, sample_weight)
-            packed.append(family.pack(params, X.dtype))
+        for start in starts:
+            check_pass(X, start.origin, sample_weight)
+        packed = [family.pack(start, X.dtype) for start in starts if isinstance(start, Params)]
         # Bounds of components, which some starts have and others not, and which the M-step knows nothing of.
         if shared is None and any(each.common.size > 0 for each in packed):
             return None
@@ -89,27 +88,36 @@ class CythonEngine(KernelEngine):
         threads = min(resolve_threads(n_threads, work * most * n_starts), n_starts)
         cut = cut_rows(n_samples, n_components, n_features, family.moments, X.dtype)
         scratch = Scratch.allocate(threads, n_features, n_components, cut.block, X.dtype)
-        theta = np.empty((n_starts, 2, *packed[0].theta.shape), packed[0].theta.dtype)
-        common = np.empty((n_starts, *packed[0].common.shape), X.dtype)
+        theta = np.empty((n_starts, 2, n_components, update.widths[0]), X.dtype)
+        common = np.empty((n_starts, 1, update.widths[1]), X.dtype)
         S = np.empty((n_starts, cut.n_panels, n_components, n_moments(family.moments, n_features)))
         course, steps = np.empty((n_starts, most, 1 + n_components)), np.empty(n_starts, dtype=np.intp)
         for number, each in enumerate(packed):
             theta[number, 0], common[number] = each.theta, each.common
             course[number, 0, 1:] = starts[number].weights
+        if not packed:
+            for number, start in enumerate(starts):
+                theta[number, 1, :, 1 : 1 + n_features], S[number, 0] = start.origin, start.S
+                course[number, 0, 1:] = start.mass / start.weight
         weight = total_weight(n_samples, sample_weight)
-        module = _module(packed[0])
+        module = compiled.module(X.dtype.name)
         kernels = (family.log_density_kernel, family.moments_kernel, update.kernel)
         capsules = [module.__pyx_capi__[kernel.__name__] for kernel in kernels]
         rows = (X, as_kernel_weight(sample_weight), NONE_GIVEN[X.dtype.char], NO_ORDER, cut.panel_rows)
-        given = (update.letters, _about_one_point(shared), weight, update.settings, theta, common)
+        together = _about_one_point([shared] if packed else [shared, *(start.shared for start in starts)])
+        letters = update.letters if packed else update.trial_letters
+        given = (letters, together, weight, update.settings, theta, common)
 
         def run(taken: np.ndarray, memory: tuple[np.ndarray, ...]) -> None:
-            outputs = (S, course, steps, previous, tol, most)
+            outputs = (S, course, steps, previous, tol, most, not packed)
             module.run_iterations(*capsules, *rows, *given, taken, *memory, *update.memory(), *outputs)
 
         _run(run, scratch, n_starts, threads)
-        stretches = []
+        stretches: list[Stretch | None] = []
         for number, last in enumerate(steps.tolist()):
+            if last < 0:
+                stretches.append(None)
+                continue
             log_likelihoods = course[number, : last + 1, 0]
             means = theta[number, last % 2, :, 1 : 1 + n_features].astype(np.float64)
             stats = stats_of(S[number, 0], means, weight, float(log_likelihoods[-1]), family.moments, shared)
@@ -139,13 +147,13 @@ class CythonEngine(KernelEngine):
         _run(run, scratch, count, n_threads)
 
 
-def _about_one_point(shared: Stats | None) -> np.ndarray:
-    """Shared moments in a row, and the point that they are about in another."""
-    if shared is None:
-        return np.empty((2, 0))
-    rows = np.zeros((2, shared.S.shape[1]))
-    rows[0] = shared.S[0]
-    rows[1, : shared.origin.shape[1]] = shared.origin[0]
+def _about_one_point(shared: Sequence[Stats | None]) -> np.ndarray:
+    """Of each shared moments in a row, and the point that they are about in another."""
+    rows = np.zeros((len(shared), 2, 0 if shared[0] is None else shared[0].S.shape[1]))
+    for values, stats in zip(rows, shared, strict=True):
+        if stats is not None:
+            values[0] = stats.S[0]
+            values[1, : stats.origin.shape[1]] = stats.origin[0]
     return rows
 
 

@@ -42,7 +42,7 @@ def found_by_chance(fits: Fits, family: Gaussian, run: EMResult[GaussianParams])
     n_components, n_features = params.means.shape
     if n_components == 1:
         return ""
-    logs = np.linalg.slogdet(Components.of(family, params).covariances)[1]
+    logs = -2 * np.broadcast_to(family.storage.log_determinants(params.precisions_cholesky, n_features), n_components)
     own = family.n_parameters(n_components + 1, n_features) - family.n_parameters(n_components, n_features)
     for k in np.flatnonzero(logs < params.weights @ logs + np.log(_TIGHT)):
         loss = run.lower_bound * fits.weight - fits.totals(family, _without(params, int(k))).log_likelihood
