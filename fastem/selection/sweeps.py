@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastem.em import EMResult
 from fastem.engines import choose_engine
 from fastem.families import Gaussian, GaussianParams
 from fastem.families.base import DegenerateComponentError
@@ -260,11 +261,19 @@ class Sweeps:
             if found_by_chance(self.heat, model.family, run):
                 spurious.append(run.params)
                 continue
+            if self._is_known(model, run):
+                return
             yield run.params
             n_sound += 1
             if n_sound == self.n_running:
                 break
         yield from chain(spurious, (run.params for run in found))
+
+    def _is_known(self, model: Model, run: EMResult[GaussianParams]) -> bool:
+        """Whether a run of a heat is over, on all rows and where the model has a solution as good."""
+        best = model.best
+        is_over = run.converged and self.heat is self.fits
+        return is_over and best is not None and not best.fault and run.lower_bound <= best.lower_bound + self.fits.tol
 
 
 def _general(models: Sequence[Model]) -> Gaussian:
