@@ -29,6 +29,8 @@ from fastem.selection.workers import Workers
 _SPLITS, _MERGES = 4, 2
 # Iterations that starts are tried for, and how many of them are kept at least.
 _HEAT, _AT_LEAST = 20, 8
+# Starts in reserve that run one after another where the run before led and is spurious.
+_RESERVES = 3
 # One sweep up and one down; further ones start from neighbours that have improved.
 _SWEEPS = 2
 # Rows of a race and of the tree are drawn with a seed of their own, the same for all models.
@@ -68,6 +70,8 @@ class Model:
     runs: list[Run] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    #: Runs that others have run in place of.
+    n_judged: int = 0
     #: The neighbour's run that starts were made of last, by the step to it or its covariance type.
     started_from: dict[int | str, Run] = field(default_factory=dict)
 
@@ -81,6 +85,12 @@ class Model:
     def is_found(self) -> bool:
         """Whether there is a solution that is not spurious."""
         return self.best is not None and not self.best.fault
+
+    @property
+    def is_misled(self) -> bool:
+        """Whether of the runs that were not judged the best is spurious."""
+        best = self.best
+        return best is not None and any(run.lower_bound > best.lower_bound for run in self.runs[self.n_judged :])
 
 
 #: Models by number of components and covariance type.
@@ -134,8 +144,8 @@ class Sweeps:
             began = time.perf_counter()
             if sweep == 0:
                 found = self._best(model, fresh + (self._split(model) if warm_starts else []))
-                # One partition does not race: it may be far from its end, and behind the others, when these are there.
-                first = [*self._best(model, partitions[:1]), *islice(found, self.n_running)]
+                # Partitions race with each other: they may be far from their ends, and behind others that are there.
+                first = [*islice(self._best(model, partitions), 1), *islice(found, self.n_running)]
             else:
                 near = self._split(model) if sweep % 2 == 0 else self._merged(model)
                 found = self._best(model, near + self._other_structures(model))
@@ -146,8 +156,15 @@ class Sweeps:
         found = [starts or ([], iter(())) for starts in self.workers.map(find, models)]
         first = [(model, start) for model, (starts, _) in zip(models, found, strict=True) for start in starts]
         self._run_all(first)
-        # What is in reserve runs where all that a model has is spurious.
+        # What is in reserve runs where all that a model has is spurious, and some of it where that which led is.
         self._run_all([(m, s) for m, (_, starts) in zip(models, found, strict=True) if not m.is_found for s in starts])
+        for _ in range(_RESERVES):
+            jobs = [
+                (m, s) for m, (_, starts) in zip(models, found, strict=True) if m.is_misled for s in islice(starts, 1)
+            ]
+            for model in models:
+                model.n_judged = len(model.runs)
+            self._run_all(jobs)
         for _ in models:
             self.progress.step_done(n_components, float(sweep < 2))  # the bar knows of one sweep up and one down
         return len(first)
