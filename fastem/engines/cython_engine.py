@@ -49,7 +49,7 @@ class CythonEngine(KernelEngine):
         sums: np.ndarray,
         n_threads: int,
     ) -> None:
-        module = _module(packed)
+        module = _module(packed.theta)
         capsules = module.__pyx_capi__
         inputs = (capsules[kernels[0].__name__], capsules[kernels[1].__name__], *data)
         rows = (cut.start(first), cut.n_samples, cut.panel_rows, cut.step)
@@ -96,11 +96,11 @@ class CythonEngine(KernelEngine):
             theta[number, 0], common[number] = each.theta, each.common
             course[number, 0, 1:] = starts[number].weights
         if not packed:
-            for number, start in enumerate(starts):
-                theta[number, 1, :, 1 : 1 + n_features], S[number, 0] = start.origin, start.S
-                course[number, 0, 1:] = start.mass / start.weight
+            theta[:, 1, :, 1 : 1 + n_features] = [start.origin for start in starts]
+            S[:, 0] = [start.S for start in starts]
+            course[:, 0, 1:] = S[:, 0, :, 0] / S[:, 0, :, 0].sum(axis=1, keepdims=True)
         weight = total_weight(n_samples, sample_weight)
-        module = compiled.module(X.dtype.name)
+        module = _module(X)
         kernels = (family.log_density_kernel, family.moments_kernel, update.kernel)
         capsules = [module.__pyx_capi__[kernel.__name__] for kernel in kernels]
         rows = (X, as_kernel_weight(sample_weight), NONE_GIVEN[X.dtype.char], NO_ORDER, cut.panel_rows)
@@ -136,7 +136,7 @@ class CythonEngine(KernelEngine):
         found: Posterior,
         n_threads: int,
     ) -> None:
-        module = _module(packed)
+        module = _module(packed.theta)
         inputs = (module.__pyx_capi__[log_density.__name__], X)
         rows = (cut.start(first), cut.n_samples, cut.panel_rows, count)
         outputs = (found.labels, found.log_likelihood, found.responsibilities)
@@ -157,8 +157,8 @@ def _about_one_point(shared: Sequence[Stats | None]) -> np.ndarray:
     return rows
 
 
-def _module(packed: Packed) -> ModuleType:
-    return compiled.module("float64" if packed.theta.itemsize == 8 else "float32")
+def _module(values: np.ndarray) -> ModuleType:
+    return compiled.module("float64" if values.itemsize == 8 else "float32")
 
 
 def _run(

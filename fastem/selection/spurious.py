@@ -56,9 +56,9 @@ def found_by_chance(fits: Fits, family: Gaussian, run: EMResult[GaussianParams])
 
 def _without(params: GaussianParams, k: int) -> GaussianParams:
     """A mixture without one of its components, the others as they are."""
+    others = np.arange(len(params.weights)) != k
     weights, means, covariances, factors = (
-        np.delete(values, k, axis=0)
-        for values in (params.weights, params.means, params.covariances, params.precisions_cholesky)
+        values[others] for values in (params.weights, params.means, params.covariances, params.precisions_cholesky)
     )
     return GaussianParams(weights / weights.sum(), means, covariances, factors)
 
