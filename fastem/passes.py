@@ -172,7 +172,7 @@ class Passes:
 
     def run_ahead(
         self, starts: Sequence[Params] | Sequence[Stats], previous: float, tol: float, max_iter: int
-    ) -> list[Stretch | None] | None:
+    ) -> list[Stretch] | None:
         """Several steps of EM from each start, where one call can do them (:meth:`Engine.run_ahead`)."""
         if not isinstance(self.rows, ArrayRows):
             return None

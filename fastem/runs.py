@@ -107,7 +107,7 @@ class Runs:
             found = self._run(passes, made, loop, 1)
             yield from (found[i] for i in ranked(found, self.worth))  # type: ignore[misc]
             return
-        stretches = {i: stretch for i, stretch in enumerate(ahead) if stretch is not None}
+        stretches = {i: stretch for i, stretch in enumerate(ahead) if len(stretch.lower_bounds)}
         reached = {i: float(stretch.lower_bounds[-1]) for i, stretch in stretches.items()}
         # Those that count for less than they reached.
         behind: list[tuple[float, float, int, EMResult[Any]]] = []

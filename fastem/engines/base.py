@@ -133,11 +133,11 @@ class Engine(ABC):
         sample_weight: np.ndarray | None = None,
         shared: Stats | None = None,
         n_threads: int | None = None,
-    ) -> list[Stretch | None] | None:
+    ) -> list[Stretch] | None:
         """From each start up to ``max_iter`` E-steps and the M-steps between them, all in one call.
 
-        Starts are parameters, or moments, of which an M-step makes them; None for one that collapses in it. From
-        moments starts are tried: M-steps that iterate may be cut short.
+        Starts are parameters, or moments, of which an M-step makes them; one that collapses in it has made no E-step.
+        From moments starts are tried: M-steps that iterate may be cut short.
         A stretch ends early where the mean log-likelihood, first from ``previous``, changes by less than ``tol``, where
         the M-step fails, or where Ctrl-C would have to wait: the statistics are those of the last E-step. ``shared``
         are the family's shared moments. None where one call would save nothing.

@@ -19,7 +19,7 @@ from fastem.engines.kernel_engine import (
     Scratch,
     as_kernel_weight,
     cut_rows,
-    stats_of,
+    mirror,
 )
 from fastem.engines.pool import run_on_threads
 from fastem.engines.threads import resolve_threads
@@ -72,7 +72,7 @@ class CythonEngine(KernelEngine):
         sample_weight: np.ndarray | None = None,
         shared: Stats | None = None,
         n_threads: int | None = None,
-    ) -> list[Stretch | None] | None:
+    ) -> list[Stretch] | None:
         (n_samples, n_features), (n_starts, n_components) = X.shape, (len(starts), len(starts[0].origin))
         work = pass_work(X.shape, n_components, family.moments)
         # By the work, and not by the threads: the result has the same bits for any number of them.
@@ -80,7 +80,9 @@ class CythonEngine(KernelEngine):
             return None
         for start in starts:
             check_pass(X, start.origin, sample_weight)
-        packed = [family.pack(start, X.dtype) for start in starts if isinstance(start, Params)]
+        points = [start for start in starts if isinstance(start, Params)]
+        moments = [start for start in starts if isinstance(start, Stats)]
+        packed = [family.pack(params, X.dtype) for params in points]
         # Bounds of components, which some starts have and others not, and which the M-step knows nothing of.
         if shared is None and any(each.common.size > 0 for each in packed):
             return None
@@ -94,34 +96,34 @@ class CythonEngine(KernelEngine):
         course, steps = np.empty((n_starts, most, 1 + n_components)), np.empty(n_starts, dtype=np.intp)
         for number, each in enumerate(packed):
             theta[number, 0], common[number] = each.theta, each.common
-            course[number, 0, 1:] = starts[number].weights
-        if not packed:
-            theta[:, 1, :, 1 : 1 + n_features] = [start.origin for start in starts]
-            S[:, 0] = [start.S for start in starts]
+            course[number, 0, 1:] = points[number].weights
+        if moments:
+            theta[:, 1, :, 1 : 1 + n_features] = [start.origin for start in moments]
+            S[:, 0] = [start.S for start in moments]
             course[:, 0, 1:] = S[:, 0, :, 0] / S[:, 0, :, 0].sum(axis=1, keepdims=True)
         weight = total_weight(n_samples, sample_weight)
         module = _module(X)
         kernels = (family.log_density_kernel, family.moments_kernel, update.kernel)
         capsules = [module.__pyx_capi__[kernel.__name__] for kernel in kernels]
         rows = (X, as_kernel_weight(sample_weight), NONE_GIVEN[X.dtype.char], NO_ORDER, cut.panel_rows)
-        together = _about_one_point([shared] if packed else [shared, *(start.shared for start in starts)])
-        letters = update.letters if packed else update.trial_letters
+        together = _about_one_point([shared, *(start.shared for start in moments)])
+        letters = update.trial_letters if moments else update.letters
         given = (letters, together, weight, update.settings, theta, common)
 
         def run(taken: np.ndarray, memory: tuple[np.ndarray, ...]) -> None:
-            outputs = (S, course, steps, previous, tol, most, not packed)
+            outputs = (S, course, steps, previous, tol, most, bool(moments))
             module.run_iterations(*capsules, *rows, *given, taken, *memory, *update.memory(), *outputs)
 
         _run(run, scratch, n_starts, threads)
-        stretches: list[Stretch | None] = []
+        if family.moments == "full":
+            mirror(S[:, 0], n_features)
+        means = theta[np.arange(n_starts), steps % 2, :, 1 : 1 + n_features].astype(np.float64)
+        stretches = []
         for number, last in enumerate(steps.tolist()):
-            if last < 0:
-                stretches.append(None)
-                continue
-            log_likelihoods = course[number, : last + 1, 0]
-            means = theta[number, last % 2, :, 1 : 1 + n_features].astype(np.float64)
-            stats = stats_of(S[number, 0], means, weight, float(log_likelihoods[-1]), family.moments, shared)
-            stretches.append(Stretch(log_likelihoods / weight, course[number, : last + 1, 1:], stats))
+            log_likelihoods, weights = course[number, : last + 1, 0], course[number, : last + 1, 1:]
+            reached = float(course[number, last, 0])
+            stats = Stats(weight, reached, means[number], S[number, 0], family.moments, shared)
+            stretches.append(Stretch(log_likelihoods / weight, weights, stats))
         return stretches
 
     def _evaluate_group(

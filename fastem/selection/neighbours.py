@@ -55,20 +55,21 @@ class Components:
             centre = self.weights @ self.means
             together = _moments(family.shared_moments, self.means - centre, self.covariances)
             shared = Stats(n_samples, 0.0, centre[None], (masses @ together)[None], family.shared_moments)
-        S = masses[:, None] * _moments(family.moments, np.zeros_like(self.means), self.covariances)
+        S = masses[:, None] * _moments(family.moments, None, self.covariances)
         return Stats(n_samples, 0.0, self.means, S, family.moments, shared)
 
 
-def _moments(moments: Moments, offset: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-    """Rows ``[1, E d, E d d']`` (n_components, Q), with ``d`` from points that the means are ``offset`` away from."""
-    n_components, n_features = offset.shape
-    rows = np.empty((n_components, n_moments(moments, n_features)))
+def _moments(moments: Moments, offset: np.ndarray | None, covariances: np.ndarray) -> np.ndarray:
+    """Rows ``[1, E d, E d d']`` (n_components, Q): ``d`` from the means, or from where they are ``offset`` from."""
+    n_components, n_features, _ = covariances.shape
+    rows = np.zeros((n_components, n_moments(moments, n_features)))
     rows[:, 0] = 1.0
-    rows[:, 1 : 1 + n_features] = offset
-    if moments == "full":
-        rows[:, 1 + n_features :] = (covariances + offset[:, :, None] * offset[:, None, :]).reshape(n_components, -1)
-    elif moments == "diag":
-        rows[:, 1 + n_features :] = np.diagonal(covariances, axis1=1, axis2=2) + offset**2
+    if offset is not None:
+        rows[:, 1 : 1 + n_features] = offset
+        covariances = covariances + offset[:, :, None] * offset[:, None, :]
+    if moments != "first":
+        flat = covariances.reshape(n_components, -1)
+        rows[:, 1 + n_features :] = flat if moments == "full" else flat[:, :: n_features + 1]
     return rows
 
 
@@ -172,15 +173,13 @@ def merges(mixture: Components, most: int) -> list[Components]:
     # A component without volume makes NaN of a cost, and is merged last.
     order = np.argsort(np.where(np.isnan(costs), np.inf, costs), kind="stable")
     values = mixture.weights, mixture.means, mixture.covariances
-    return [
-        Components(
-            *(
-                np.concatenate([np.delete(old, [first[pair], second[pair]], axis=0), new[pair : pair + 1]])
-                for old, new in zip(values, merged, strict=True)
-            )
-        )
-        for pair in order[:most]
-    ]
+    found = []
+    for pair in order[:most]:
+        others = np.ones(len(mixture.weights), dtype=bool)
+        others[[first[pair], second[pair]]] = False
+        parts = zip(values, merged, strict=True)
+        found.append(Components(*(np.concatenate([old[others], new[pair : pair + 1]]) for old, new in parts)))
+    return found
 
 
 def _merged(mixture: Components, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

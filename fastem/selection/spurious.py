@@ -42,9 +42,12 @@ def found_by_chance(fits: Fits, family: Gaussian, run: EMResult[GaussianParams])
     n_components, n_features = params.means.shape
     if n_components == 1:
         return ""
-    logs = -2 * np.broadcast_to(family.storage.log_determinants(params.precisions_cholesky, n_features), n_components)
+    logs = -2 * family.storage.log_determinants(params.precisions_cholesky, n_features)
+    if len(logs) == 1:  # of one covariance for all
+        return ""
+    tight = np.flatnonzero(logs < params.weights @ logs + np.log(_TIGHT))
     own = family.n_parameters(n_components + 1, n_features) - family.n_parameters(n_components, n_features)
-    for k in np.flatnonzero(logs < params.weights @ logs + np.log(_TIGHT)):
+    for k in tight:
         loss = run.lower_bound * fits.weight - fits.totals(family, _without(params, int(k))).log_likelihood
         if loss < own * np.log(fits.weight):
             return (
