@@ -171,7 +171,9 @@ class Passes:
         stats = self.rows.accumulate(self.family, params, self.runner, order)
         return stats if self._shared is None else replace(stats, shared=self._shared)
 
-    def run_ahead(self, starts: Sequence[Params], previous: float, tol: float, max_iter: int) -> list[Stretch] | None:
+    def run_ahead(
+        self, starts: Sequence[Params] | Sequence[Stats], previous: float, tol: float, max_iter: int
+    ) -> list[Stretch] | None:
         """Several steps of EM from each start, where one call can do them (:meth:`Engine.run_ahead`)."""
         if not isinstance(self.rows, ArrayRows):
             return None

@@ -176,15 +176,20 @@ def race(
 
 def ranked(found: Mapping[int, Outcome], worth: Worth) -> list[int]:
     """Numbers of the runs, best first; of those at the same likelihood the first."""
-    keys = {i: (worth(i, run), run.lower_bound) for i, run in found.items() if isinstance(run, EMResult)}
+    worths = {i: (worth(i, run), run.lower_bound) for i, run in found.items() if isinstance(run, EMResult)}
+    # Where no likelihood counts, that which is there decides.
+    counts = {i: value for i, (value, _) in worths.items() if np.isfinite(value)}
+    return alike(counts) + alike({i: value for i, (_, value) in worths.items() if i not in counts})
+
+
+def alike(reached: Mapping[int, float]) -> list[int]:
+    """Numbers of mean log-likelihoods, largest first; of those that are alike the first."""
     ranks: list[int] = []
-    leader = None
-    for i in sorted(keys, key=lambda i: keys[i], reverse=True):
-        # Where no likelihood counts, that which is there decides.
-        which = 0 if np.isfinite(keys[i][0]) else 1
-        if leader is None or keys[leader][which] - keys[i][which] > _SAME:
+    leader = np.inf
+    for i in sorted(reached, key=lambda i: -reached[i]):
+        if not ranks or not leader - reached[i] <= _SAME:
             ranks.append(i)
-            leader = i
+            leader = reached[i]
         else:
             ranks[-1] = min(ranks[-1], i)
     return ranks

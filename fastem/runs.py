@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from fastem.em import Callback, EMResult, Occasional, OnInterrupt, Stopping
 from fastem.engines import pass_work
 from fastem.engines.threads import resolve_threads
 from fastem.families import Family, Params
+from fastem.families.base import attempt
 from fastem.passes import ArrayRows, Passes, Rows, Runner
-from fastem.restarts import Outcome, run_starts
+from fastem.restarts import Outcome, alike, ranked, run_starts
 from fastem.stats import Stats, Stretch
 
 # Work of one pass, in multiply-adds, below which restarts run side by side instead of one after another on all threads.
@@ -89,9 +92,7 @@ class Runs:
 
     def heat(self, rows: ArrayRows, starts: Mapping[int, Any], max_iter: int) -> dict[int, Outcome]:
         """Run plain EM for a few iterations: over before threads of its own or acceleration have paid."""
-        tol = min(self.loop.tol, _HEAT_TOL)
-        loop = replace(self.loop, tol=tol, max_iter=max_iter, callbacks=(), accelerate=None)
-        passes = Passes(self.family, rows, self.runner)
+        loop, passes = self._short(max_iter), Passes(self.family, rows, self.runner)
         sound = {i: params for i, params in starts.items() if isinstance(params, Params)}
         ahead = None
         if sound and loop.stopping == "change":
@@ -103,6 +104,37 @@ class Runs:
         accelerate: Acceleration | None = None if missing_methods(self.family) else "auto"
         loop = replace(self.loop, tol=_HEAT_TOL, stopping="change", callbacks=(), accelerate=accelerate)
         return self._run(Passes(self.family, rows, self.runner), starts, loop, 1)
+
+    def best_first(self, rows: ArrayRows, starts: Sequence[Stats], max_iter: int) -> Iterator[EMResult[Any]]:
+        """Run plain EM for a few iterations from moments; the runs, best first, and of those alike the first.
+
+        Where the iterations are one call, a run is brought to its end when its turn comes: most are not looked at.
+        """
+        loop, passes = self._short(max_iter), Passes(self.family, rows, self.runner)
+        ahead = passes.run_ahead(starts, loop.previous, loop.tol, max_iter) if loop.stopping == "change" else None
+        if ahead is None:
+            made = {i: attempt(partial(self.family.update, stats)) for i, stats in enumerate(starts)}
+            found = self._run(passes, made, loop, 1)
+            yield from (found[i] for i in ranked(found, self.worth))  # type: ignore[misc]
+            return
+        stretches = {i: stretch for i, stretch in enumerate(ahead) if len(stretch.lower_bounds)}
+        reached = {i: float(stretch.lower_bounds[-1]) for i, stretch in stretches.items()}
+        # Those that count for less than they reached.
+        behind: list[tuple[float, float, int, EMResult[Any]]] = []
+        for i in alike(reached):
+            while behind and -behind[0][0] >= reached[i]:
+                yield heappop(behind)[-1]
+            # The first point is not asked for, but for its weights.
+            start = Params(stretches[i].weights[0])
+            run = self._run(passes, {i: start}, loop, 1, {i: stretches[i]})[i]
+            if isinstance(run, EMResult):
+                heappush(behind, (-min(self.worth(i, run), run.lower_bound), -run.lower_bound, i, run))
+        while behind:
+            yield heappop(behind)[-1]
+
+    def _short(self, max_iter: int) -> Loop:
+        tol = min(self.loop.tol, _HEAT_TOL)
+        return replace(self.loop, tol=tol, max_iter=max_iter, callbacks=(), accelerate=None)
 
     def trial(self, rows: Rows, params: Params, max_iter: int) -> EMResult[Any]:
         """Plain EM for a few iterations, in which a collapse is an error."""

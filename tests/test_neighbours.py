@@ -8,13 +8,18 @@ from scipy import stats
 
 from fastem import Gaussian
 from fastem.families.covariance_structures import COVARIANCE_TYPES
-from fastem.selection.neighbours import Components, merges, room_for_splits, splits
+from fastem.selection.neighbours import Components, Cuts, merges
 
 
 @pytest.fixture
 def mixture(rng):
     factors = rng.normal(size=(3, 2, 2))
     return Components(np.array([0.5, 0.3, 0.2]), rng.normal(size=(3, 2)) * 5, factors @ factors.swapaxes(1, 2))
+
+
+def splits(mixture):
+    cuts = Cuts.of(mixture)
+    return [cuts.split(number) for number in range(cuts.n_cuts)]
 
 
 def moments(mixture):
@@ -69,7 +74,7 @@ def test_the_component_that_is_two_has_most_room(rng):
     X = rng.normal(size=(400, 2)) + np.repeat([[0, 0], [0, 0], [10, -2], [10, 2]], 100, axis=0)
     labels = np.repeat([0, 1], 200)
     mixture = of_labels(X, labels)
-    room = room_for_splits(mixture, X, np.eye(2)[labels])
+    room = Cuts.of(mixture).room(X, np.eye(2)[labels])
     assert len(room) == len(splits(mixture))
     halves = splits(mixture)[room.argmax()].means[1:]
     assert sorted(halves[:, 1]) == pytest.approx([-1.8, 1.8], abs=0.4)
@@ -77,7 +82,7 @@ def test_the_component_that_is_two_has_most_room(rng):
 
 def test_room_is_the_moment_index(rng):
     X = rng.exponential(size=(500, 2)) * [3, 1]
-    room = room_for_splits(of_labels(X, np.zeros(500)), X * 1.0, np.ones((500, 1)))
+    room = Cuts.of(of_labels(X, np.zeros(500))).room(X * 1.0, np.ones((500, 1)))
     scaled = (X - X.mean(axis=0)) / X.std(axis=0)
     axes = np.linalg.eigh(np.cov(scaled.T, bias=True))[1][:, ::-1]
     along = scaled @ axes

@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 import fastem
 from fastem import compiled, em
 from fastem.data import coordinates as whitening
-from fastem.engines import cython_engine, pass_work
+from fastem.engines import choose_engine, cython_engine, pass_work
 from fastem.families import Gaussian, covariance_storage, covariance_structures
 from fastem.families.covariance_storage import FULL, SPHERICAL
 from fastem.families.covariance_structures import STRUCTURES
@@ -23,6 +23,7 @@ from fastem.init.starts import params_of
 from fastem.kernels import coordinates, maximisation, merging, seeding, structures
 from fastem.passes import ArrayRows, Passes, Runner
 from fastem.runs import Loop, Runs
+from fastem.selection.neighbours import Components
 
 needs_compiled = pytest.mark.skipif(
     "cython" not in fastem.available_engines(), reason="there are no compiled kernels here"
@@ -274,6 +275,78 @@ def test_steps_ahead_of_several_starts_are_those_of_each(name, rng):
             np.testing.assert_array_equal(found.weights, expected.weights)
             np.testing.assert_array_equal(found.stats.S, expected.stats.S)
             np.testing.assert_array_equal(found.stats.origin, expected.stats.origin)
+
+
+@needs_compiled
+@pytest.mark.parametrize("name", [*STRUCTURES])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_steps_ahead_from_moments_begin_with_their_m_step(name, dtype, rng):
+    X, family = gaussian_rows(rng, 1500, 3).astype(dtype), Gaussian(name, reg_covar=1e-6)
+    passes = Passes(family, ArrayRows(X), Runner(fastem.get_engine("cython")))
+    mixtures = [Components.of(Gaussian(), full_params(rng, 2, 3)) for _ in range(3)]
+    moments = [mixture.as_stats(family, 1500) for mixture in mixtures]
+    found = passes.run_ahead(moments, -np.inf, 0.0, 5)
+    expected = passes.run_ahead([family.update(stats) for stats in moments], -np.inf, 0.0, 5)
+    exact = {"rtol": 1e-9, "atol": 1e-9} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-4}
+    if name in ("EVE", "VVE"):  # common axes are turned less than all the way, and from where they were
+        exact = {"rtol": 1e-3, "atol": 1e-2}
+    for one, other in zip(found, expected, strict=True):
+        assert (np.diff(one.lower_bounds) > -1e-6).all()
+        np.testing.assert_allclose(one.lower_bounds, other.lower_bounds, **exact)
+        np.testing.assert_allclose(one.weights, other.weights, **exact)
+        np.testing.assert_allclose(one.stats.origin, other.stats.origin, **exact)
+
+
+@needs_compiled
+def test_moments_without_a_covariance_are_no_start(rng):
+    X, family = gaussian_rows(rng, 300, 2), Gaussian(reg_covar=0.0)
+    mixtures = [Components.of(family, full_params(rng, 2, 2)) for _ in range(3)]
+    mixtures[1].covariances[1] = 0
+    passes = Passes(family, ArrayRows(X), Runner(fastem.get_engine("cython")))
+    found = passes.run_ahead([mixture.as_stats(family, 300) for mixture in mixtures], -np.inf, 0.0, 2)
+    assert [len(stretch.lower_bounds) for stretch in found] == [2, 0, 2]
+
+
+@needs_compiled
+@pytest.mark.parametrize("name", ["full", "tied", "VEV", "EII"])
+def test_the_best_of_a_heat_come_first_and_the_others_are_not_made(name, rng, monkeypatch):
+    """In the order of all runs, whether they are one call or not; one of two that are alike."""
+    X, family = gaussian_rows(rng, 400, 2), Gaussian(name, reg_covar=1e-6)
+    mixtures = [Components.of(Gaussian(), full_params(rng, 3, 2)) for _ in range(5)]
+    moments = [mixture.as_stats(family, 400) for mixture in (*mixtures, mixtures[0])]
+    loop = Loop(1e-3, 100, "change", None, -np.inf, (), "raise", False)
+    engine = fastem.get_engine("cython")
+    runs = Runs(family, 3, Runner(engine), loop)
+    found = list(runs.best_first(ArrayRows(X), moments, 3))
+    assert 1 < len(found) <= 5
+    assert (np.diff([run.lower_bound for run in found]) < 0).all()
+    made = []
+    update = Gaussian.update
+    monkeypatch.setattr(Gaussian, "update", lambda self, stats: made.append(stats) or update(self, stats))
+    first = next(runs.best_first(ArrayRows(X), moments, 3))
+    assert len(made) == 1
+    assert_params_close(first.params, found[0].params, rtol=0)
+    monkeypatch.setattr(engine, "run_ahead", lambda *given, **how: None)
+    for one, other in zip(runs.best_first(ArrayRows(X), moments, 3), found, strict=True):
+        assert one.lower_bound == pytest.approx(other.lower_bound, rel=1e-9)
+        assert_params_close(one.params, other.params, rtol=1e-7)
+
+
+def test_a_run_of_a_heat_with_a_collapsed_component_comes_behind(rng):
+    """Its likelihood has no bound; what counts is that without the component."""
+    X = np.concatenate([rng.normal(size=(50, 2)) - [9, 0], rng.normal(size=(50, 2)), np.zeros((10, 2))])
+    family = Gaussian(reg_covar=1e-9)
+    wide, spheres = np.diag([20.0, 1.0]), np.tile(np.eye(2), (2, 1, 1))
+    collapsed = Components(
+        np.array([0.9, 0.1]), np.array([[-5.0, 0.0], [0.0, 0.0]]), np.stack([wide, np.zeros((2, 2))])
+    )
+    sound = Components(np.array([0.45, 0.55]), np.array([[-9.0, 0.0], [0.0, 0.0]]), spheres)
+    moments = [mixture.as_stats(family, 110) for mixture in (collapsed, sound)]
+    loop = Loop(1e-3, 100, "change", None, -np.inf, (), "raise", False)
+    runs = Runs(family, 2, Runner(choose_engine("auto", 0.0)), loop)
+    first, second = runs.best_first(ArrayRows(X), moments, 3)
+    assert first.lower_bound < second.lower_bound
+    assert family.collapsed_components(second.params).tolist() == [False, True]
 
 
 @needs_compiled

@@ -48,7 +48,7 @@ def run_evaluate_panels(
 def run_iterations(
     log_density, accumulate, update, X, sample_weight, given, order, panel_rows, letters, shared, weight, ridge, theta,
     common, taken, XT, log_p, rows, scratch, work, matrices, axes, thin, table, S, course, steps, previous, tol,
-    max_iter,
+    max_iter, from_moments,
 ):  # fmt: skip
     density_kernel = log_density_kernel(log_density)
     accumulate_kernel = moments_kernel(accumulate)
@@ -62,6 +62,15 @@ def run_iterations(
             iteration = 0
             going_on = 1
             before = previous
+            if from_moments:
+                # Of the rows of the start, about the means that are in the other half of theta.
+                found = update_kernel(
+                    letters, 0, S[start, 0], shared[1 + start], weight, ridge, theta[start, 1], work, matrices, axes,
+                    thin, table, theta[start, 0], common[start],
+                )  # fmt: skip
+                if found < n_components:
+                    going_on = 0
+                    iteration = -1
             while going_on > 0:
                 total = 0.0
                 for p in range(S.shape[1]):
@@ -82,8 +91,9 @@ def run_iterations(
                 # NaN ends the loop too.
                 if iteration + 1 < max_iter and (gain >= tol or -gain >= tol):
                     found = update_kernel(
-                        letters, iteration, S[start, 0], shared, weight, ridge, theta[start, iteration % 2], work,
-                        matrices, axes, thin, table, theta[start, (iteration + 1) % 2], common[start],
+                        letters, iteration + from_moments, S[start, 0], shared[0], weight, ridge,
+                        theta[start, iteration % 2], work, matrices, axes, thin, table,
+                        theta[start, (iteration + 1) % 2], common[start],
                     )  # fmt: skip
                     if found == n_components:
                         iteration += 1

@@ -125,7 +125,7 @@ class Engine(ABC):
         self,
         family: Family[Any],
         X: np.ndarray,
-        starts: Sequence[Params],
+        starts: Sequence[Params] | Sequence[Stats],
         *,
         previous: float,
         tol: float,
@@ -136,6 +136,8 @@ class Engine(ABC):
     ) -> list[Stretch] | None:
         """From each start up to ``max_iter`` E-steps and the M-steps between them, all in one call.
 
+        Starts are parameters, or moments, of which an M-step makes them; one that collapses in it has made no E-step.
+        From moments starts are tried: M-steps that iterate may be cut short.
         A stretch ends early where the mean log-likelihood, first from ``previous``, changes by less than ``tol``, where
         the M-step fails, or where Ctrl-C would have to wait: the statistics are those of the last E-step. ``shared``
         are the family's shared moments. None where one call would save nothing.

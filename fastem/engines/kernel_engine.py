@@ -366,14 +366,14 @@ def stats_of(
 ) -> Stats:
     """What the kernels summed up about the means ``origin``, as a value."""
     if moments == "full":
-        _mirror(S, origin.shape[1])
+        mirror(S, origin.shape[1])
     return Stats(weight, log_likelihood, origin, S, moments, shared)
 
 
-def _mirror(S: np.ndarray, n_features: int) -> None:
+def mirror(S: np.ndarray, n_features: int) -> None:
     """Copy the upper triangle of each second moment, which alone the kernels write, to the lower one."""
-    second = S[:, 1 + n_features :].reshape(len(S), n_features, n_features)
-    np.copyto(second, second.swapaxes(1, 2), where=_below_diagonal(n_features))
+    second = S[..., 1 + n_features :].reshape(*S.shape[:-1], n_features, n_features)
+    np.copyto(second, second.swapaxes(-1, -2), where=_below_diagonal(n_features))
 
 
 @cache

@@ -80,17 +80,21 @@ class CompiledUpdate:
     Attributes
     ----------
     kernel : callable
-    letters : ndarray of shape (3,)
-        Of the covariance structure.
+    letters, trial_letters : ndarray of shape (4,)
+        Of the covariance structure; and of it with M-steps that are cut short.
     settings : ndarray
         Of covariances (n_features,), what is added to the variances.
+    widths : (int, int)
+        Length of a component's row of packed parameters, and of the row that all share.
     memory : callable
         Makes the working memory of a thread.
     """
 
     kernel: Callable[..., int]
     letters: np.ndarray
+    trial_letters: np.ndarray
     settings: np.ndarray
+    widths: tuple[int, int]
     memory: Callable[[], tuple[np.ndarray, ...]]
 
 

@@ -103,6 +103,10 @@ class Storage(ABC):
     def variances(self, covariances: np.ndarray) -> np.ndarray:
         """The diagonals."""
 
+    def packed_widths(self, n_features: int) -> tuple[int, int]:
+        """Length of a component's row of packed parameters without bounds, and of the row that all share."""
+        return 1 + 2 * n_features, 0
+
     def least_variances(self, ridge: Ridge) -> Ridge:
         """What no variance that is held falls below."""
         return ridge
@@ -240,6 +244,9 @@ class Full(_Matrices):
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_components, n_features, n_features
 
+    def packed_widths(self, n_features: int) -> tuple[int, int]:
+        return 1 + n_features + len(_tile_order(n_features)), 0
+
     def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, ridge: Ridge) -> np.ndarray:
         full = stats.second / masses[:, None, None]
         full -= shift[:, :, None] * shift[:, None, :]
@@ -317,6 +324,9 @@ class Tied(_Matrices):
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         return n_features, n_features
+
+    def packed_widths(self, n_features: int) -> tuple[int, int]:
+        return 1 + 2 * n_features, n_features + len(_tile_order(n_features))
 
     def covariances(self, stats: Stats, masses: np.ndarray, shift: np.ndarray, ridge: Ridge) -> np.ndarray:
         if stats.shared is None:

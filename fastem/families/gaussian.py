@@ -208,7 +208,9 @@ class Gaussian(Family[GaussianParams]):
         def memory() -> tuple[np.ndarray, ...]:
             return np.empty((2, n_features**2)), *structure.memory(n_components, n_features)
 
-        return CompiledUpdate(structure.update_kernel, structure.letters, ridges, memory)
+        widths = self.storage.packed_widths(n_features)
+        letters = structure.letters, structure.trial_letters
+        return CompiledUpdate(structure.update_kernel, *letters, ridges, widths, memory)
 
     @property
     def _is_plain(self) -> bool:

@@ -71,7 +71,8 @@ class Clusters(Family[Centres]):
         raise NotImplementedError("the precision of clusters is not estimated")
 
     def compiled_update(self, n_components: int, n_features: int) -> CompiledUpdate:
-        return CompiledUpdate(centres_update, _NO_LETTERS, np.array([self.tol]), lambda: _NO_MEMORY)
+        letters, widths = (_NO_LETTERS, _NO_LETTERS), (1 + 2 * n_features, 0)
+        return CompiledUpdate(centres_update, *letters, np.array([self.tol]), widths, lambda: _NO_MEMORY)
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         return n_components * n_features

@@ -1,7 +1,8 @@
 """The covariance structures: estimates, and M-steps of packed parameters. Double precision.
 
-A structure is given by the letters of its name, ``letters[3]`` for volume, shape and orientation: 0 where components
-have it in common (E), 1 where each has its own (V), 2 where it is the identity (I).
+A structure is given by the letters of its name, ``letters[4]`` for volume, shape and orientation: 0 where components
+have it in common (E), 1 where each has its own (V), 2 where it is the identity (I). The fourth is how many sweeps
+common axes are turned for: few make a step that raises the likelihood less; 0 stands for as many as it takes.
 ``fastem/families/covariance_structures.py`` says what is estimated, and how without a compiler.
 
 All need the memory ``matrices[2, K, D, D]``, ``axes[K + 1, D, D]``, ``thin[3, K, D, 1]`` and ``table[K + 5, K]``. The
@@ -48,7 +49,11 @@ def impose_structure(letters, step, matrices, axes, thin, table):
             _copy_upper(covariances, k, matrices[1])
             _diagonalise(matrices[1, 0], axes[k + 1])
     seen = matrices[1]
-    if not common_axes(shares, covariances, letters[0] == 0, n_starts, 3, 400, axes, seen, table):
+    n_sweeps = letters[3]
+    if n_sweeps == 0:
+        n_sweeps = 400
+    ended = common_axes(shares, covariances, letters[0] == 0, n_starts, 3, n_sweeps, axes, seen, table)
+    if not ended and letters[3] == 0:
         return 0
     if _look_along(covariances, 0, axes, seen, table) == 0:
         return 0

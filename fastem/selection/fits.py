@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from fastem.acceleration import Acceleration
 from fastem.criteria import Totals
 from fastem.data.arrays import sample_rows
+from fastem.degeneracy import told
 from fastem.em import Callback, EMResult, Stopping
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.estimators import GaussianMixture
 from fastem.families import Gaussian, GaussianParams, Params
+from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult, fit
 from fastem.mixture import Mixture
 from fastem.passes import ArrayRows, Passes, Runner
-from fastem.restarts import RESTARTS, ranked
+from fastem.restarts import RESTARTS, best_run
 from fastem.runs import Loop, Runs
 from fastem.selection.workers import Workers
 from fastem.stats import Moments, Stats
@@ -90,7 +91,17 @@ class Fits:
 
     def fresh(self, family: Gaussian, n_components: int, seed: int) -> GaussianParams:
         """Parameters that ``init_params`` starts from."""
-        found = self._fit(family, n_components, self.init_params, seed, max_iter=0)
+        found = fit(
+            self.rows,
+            family,
+            n_components,
+            start=self.init_params,
+            random_state=seed,
+            max_iter=0,
+            engine=self._engine(family, n_components).name,
+            n_threads=self.n_threads,
+            strict=self.strict,
+        )
         return found.params  # type: ignore[return-value]
 
     def run(self, family: Gaussian, start: GaussianParams, callbacks: Sequence[Callback] = ()) -> FitResult:
@@ -101,20 +112,20 @@ class Fits:
         DegenerateComponentError
             If a component collapses.
         """
-        return self._fit(family, len(start.weights), start, callbacks=(*self.callbacks, *callbacks))
+        runs = self._runs(family, len(start.weights), (*self.callbacks, *callbacks))
+        _, found = best_run(runs.finals(self.rows, {0: start}))
+        diagnostics = runs.guards[0].diagnose(found.params, self.n_samples)
+        if self.strict and diagnostics:
+            raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
+        return FitResult(
+            runs.family, found.params, found, (found.lower_bound,), runs.runner.engine.name, ("given",), diagnostics
+        )
 
-    def shortlist(
-        self, family: Gaussian, starts: Sequence[GaussianParams], max_iter: int, most: int
-    ) -> list[EMResult[GaussianParams]]:
-        """Where the starts are that are best after a few iterations, best first; of equals one, so many at most."""
-        if len(starts) == 0:
-            return []
-        n_components = len(starts[0].weights)
-        runner = Runner(self._engine(family, n_components), self.n_threads)
-        loop = Loop(self.tol, self.max_iter, self.stopping, self.accelerate, -np.inf, (), "raise", self.strict)
-        runs = Runs(family, n_components, runner, loop)
-        found = runs.heat(self.rows, dict(enumerate(starts)), max_iter)
-        return [found[i] for i in ranked(found, runs.worth)[:most]]  # type: ignore[misc]
+    def best_first(
+        self, family: Gaussian, starts: Sequence[Stats], max_iter: int
+    ) -> Iterator[EMResult[GaussianParams]]:
+        """Where starts, which are moments, are after a few iterations, best first; of equals one."""
+        return self._runs(family, len(starts[0].origin)).best_first(self.rows, starts, max_iter)
 
     def totals(self, family: Gaussian, params: Params, entropy: bool = False) -> Totals:
         """Log-likelihood of all rows, and the entropy of their responsibilities where it is asked for."""
@@ -140,23 +151,10 @@ class Fits:
         """The engine of a whole fit, also where a part of it runs."""
         return choose_engine(self.engine, pass_work(self.X.shape, n_components, family.moments) * self.max_iter)
 
-    def _fit(
-        self, family: Gaussian, n_components: int, start: str | GaussianParams, seed: int | None = None, **options: Any
-    ) -> FitResult:
-        options = {"tol": self.tol, "max_iter": self.max_iter, **options}
-        return fit(
-            self.rows,
-            family,
-            n_components,
-            start=start,
-            random_state=seed,
-            engine=self._engine(family, n_components).name,
-            n_threads=self.n_threads,
-            accelerate=self.accelerate,
-            stopping=self.stopping,
-            strict=self.strict,
-            **options,
-        )
+    def _runs(self, family: Gaussian, n_components: int, callbacks: Sequence[Callback] = ()) -> Runs:
+        loop = Loop(self.tol, self.max_iter, self.stopping, self.accelerate, -np.inf, callbacks, "raise", self.strict)
+        runner = Runner(self._engine(family, n_components), self.n_threads)
+        return Runs(self.rows.scaled(family, n_components, runner), n_components, runner, loop)
 
 
 class _RememberingRows(ArrayRows):

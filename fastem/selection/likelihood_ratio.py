@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, overload
 
 import numpy as np
@@ -13,14 +14,14 @@ from fastem.data.arrays import as_rows
 from fastem.em import OnInterrupt
 from fastem.engines import choose_engine, pass_work
 from fastem.estimators import GaussianMixture
-from fastem.families import Gaussian, GaussianParams
+from fastem.families import Gaussian
 from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult
 from fastem.mixture import Mixture
 from fastem.passes import ArrayRows, Runner
 from fastem.progress import GridProgress
 from fastem.selection.fits import Fits
-from fastem.selection.neighbours import Components, splits
+from fastem.selection.neighbours import Components, Cuts
 from fastem.selection.searching import DEFAULT_NUMBERS, chosen_numbers
 from fastem.selection.spurious import fault_of_fit
 from fastem.selection.workers import Workers
@@ -226,30 +227,26 @@ def _test(
 def _ratio(fits: Fits, family: Gaussian, null: FitResult, seeds: np.ndarray) -> float:
     """``2 (log L(K + 1) - log L(K))`` for the fit of K components."""
     params: Any = null.params
-    starts = []
-    for candidate in splits(Components.of(family, params)):
-        try:
-            starts.append(candidate.as_params(family, fits.weight))
-        except DegenerateComponentError:
-            continue
-    starts += _fresh(fits, family, len(params.weights) + 1, seeds)
-    larger = _best(fits, family, starts)
+    cuts = Cuts.of(Components.of(family, params))
+    halved = [cuts.split(number) for number in range(cuts.n_cuts)]
+    larger = _best(fits, family, halved + _fresh(fits, family, len(params.weights) + 1, seeds))
     # Both loops stop a little below their limits.
     return max(0.0, 2 * fits.weight * (larger.run.lower_bound - null.run.lower_bound))
 
 
-def _fresh(fits: Fits, family: Gaussian, k: int, seeds: np.ndarray) -> list[GaussianParams]:
-    return [fits.fresh(family, k, int(seed)) for seed in (seeds[:1] if k == 1 else seeds)]
+def _fresh(fits: Fits, family: Gaussian, k: int, seeds: np.ndarray) -> list[Components]:
+    return [Components.of(family, fits.fresh(family, k, int(seed))) for seed in (seeds[:1] if k == 1 else seeds)]
 
 
-def _best(fits: Fits, family: Gaussian, starts: Sequence[GaussianParams]) -> FitResult:
+def _best(fits: Fits, family: Gaussian, starts: Sequence[Components]) -> FitResult:
     """The fit of the highest likelihood from those starts that are best after a few iterations.
 
     One that is not spurious, if there is one.
     """
     results: list[tuple[bool, float, FitResult]] = []
     message = "every start collapsed within a few iterations"
-    for found in fits.shortlist(family, starts, _HEAT, _FINALISTS):
+    moments = [start.as_stats(family, fits.weight) for start in starts]
+    for found in islice(fits.best_first(family, moments, _HEAT), _FINALISTS):
         try:
             result = fits.run(family, found.params)
         except DegenerateComponentError as error:

@@ -1,4 +1,4 @@
-"""Starts from partitions of the rows, for all numbers of components and structures from one tree of merges."""
+"""Starts from partitions of the rows, for all numbers of components and structures from two trees of merges."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _CELLS, _CELLS_A_COMPONENT = 80, 10
 
 
 class Partitions:
-    """Partitions of a tree as parameters.
+    """Partitions of two trees as parameters.
 
-    The tree is in the metric of the covariance within small clusters, which a first tree, of whitened rows, finds.
+    One tree is of whitened rows. The other is in the metric of the covariance within small clusters, which the first
+    finds.
 
     Parameters
     ----------
@@ -46,15 +47,17 @@ class Partitions:
         n_cells = max(_CELLS, _CELLS_A_COMPONENT * most)
         coordinates = whitened(self._X, self._weight)
         first = merge_tree(coordinates, self._weight, n_cells)
-        self._tree: MergeTree = merge_tree(unit_within(coordinates, first.within), self._weight, n_cells)
+        second = merge_tree(unit_within(coordinates, first.within), self._weight, n_cells)
+        self._trees: tuple[MergeTree, ...] = (second, first)
 
-    def start(self, family: Gaussian, n_components: int) -> GaussianParams:
-        """Components of the clusters.
+    def starts(self, family: Gaussian, n_components: int) -> list[GaussianParams]:
+        """Components of the clusters of each tree.
 
         Raises
         ------
         ValueError
             If there are more components than rows, or features are constant or collinear in all clusters.
         """
-        responsibilities = np.eye(n_components)[self._tree.partition(n_components)]
-        return params_of(family, self._X, responsibilities, self._engine, self._weight)  # type: ignore[return-value]
+        every = np.eye(n_components)
+        partitions = (every[tree.partition(n_components)] for tree in self._trees)
+        return [params_of(family, self._X, each, self._engine, self._weight) for each in partitions]  # type: ignore[misc]

@@ -80,10 +80,10 @@ def search(
 ) -> SearchTable:
     """Fit Gaussian mixtures of several sizes and covariance structures, and find the best by a criterion.
 
-    Going up, a model starts from a partition of a tree that serves all models, from ``n_init`` starts by
+    Going up, a model starts from a partition of one of two trees for all models, from ``n_init`` starts by
     ``init_params``, and from the solution of a component less with one split in two. Going down, it starts from the
     solution of a component more with two merged that lose little as one, and from those of structures near to its own.
-    All but the first are tried for a few iterations, and the best go on. Solutions with a component that collapsed, or
+    All are tried for a few iterations, and the best go on. Solutions with a component that collapsed, or
     that is there by chance, are set aside (:mod:`fastem.selection.spurious`).
 
     Parameters

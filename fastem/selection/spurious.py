@@ -42,9 +42,12 @@ def found_by_chance(fits: Fits, family: Gaussian, run: EMResult[GaussianParams])
     n_components, n_features = params.means.shape
     if n_components == 1:
         return ""
-    logs = np.linalg.slogdet(Components.of(family, params).covariances)[1]
+    logs = -2 * family.storage.log_determinants(params.precisions_cholesky, n_features)
+    if len(logs) == 1:  # of one covariance for all
+        return ""
+    tight = np.flatnonzero(logs < params.weights @ logs + np.log(_TIGHT))
     own = family.n_parameters(n_components + 1, n_features) - family.n_parameters(n_components, n_features)
-    for k in np.flatnonzero(logs < params.weights @ logs + np.log(_TIGHT)):
+    for k in tight:
         loss = run.lower_bound * fits.weight - fits.totals(family, _without(params, int(k))).log_likelihood
         if loss < own * np.log(fits.weight):
             return (
@@ -56,9 +59,9 @@ def found_by_chance(fits: Fits, family: Gaussian, run: EMResult[GaussianParams])
 
 def _without(params: GaussianParams, k: int) -> GaussianParams:
     """A mixture without one of its components, the others as they are."""
+    others = np.arange(len(params.weights)) != k
     weights, means, covariances, factors = (
-        np.delete(values, k, axis=0)
-        for values in (params.weights, params.means, params.covariances, params.precisions_cholesky)
+        values[others] for values in (params.weights, params.means, params.covariances, params.precisions_cholesky)
     )
     return GaussianParams(weights / weights.sum(), means, covariances, factors)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import cache, cached_property
+from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 
+from fastem.em import EMResult
 from fastem.engines import choose_engine
 from fastem.families import Gaussian, GaussianParams
 from fastem.families.base import DegenerateComponentError
@@ -17,7 +20,7 @@ from fastem.fitting import FitResult
 from fastem.mixture import Mixture
 from fastem.progress import FitProgress, GridProgress
 from fastem.selection.fits import Fits
-from fastem.selection.neighbours import Components, merges, room_for_splits, splits
+from fastem.selection.neighbours import Components, Cuts, merges
 from fastem.selection.partitions import Partitions
 from fastem.selection.spurious import fault_of_fit, found_by_chance
 from fastem.selection.workers import Workers
@@ -26,6 +29,8 @@ from fastem.selection.workers import Workers
 _SPLITS, _MERGES = 4, 2
 # Iterations that starts are tried for, and how many of them are kept at least.
 _HEAT, _AT_LEAST = 20, 8
+# Starts in reserve that run one after another where the run before led and is spurious.
+_RESERVES = 3
 # One sweep up and one down; further ones start from neighbours that have improved.
 _SWEEPS = 2
 # Rows of a race and of the tree are drawn with a seed of their own, the same for all models.
@@ -34,15 +39,26 @@ _SAMPLE_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A fit from a start, and why it is spurious."""
+    """A fit from a start."""
 
     start: GaussianParams
     result: FitResult
-    fault: str
+    fits: Fits
 
     @property
     def lower_bound(self) -> float:
         return self.result.run.lower_bound
+
+    @cached_property
+    def fault(self) -> str:
+        """Why it is spurious; empty where it is not."""
+        family: Any = self.result.family
+        fault = fault_of_fit(family, self.result, self.fits.n_samples)
+        return fault or found_by_chance(self.fits, family, self.result.run)
+
+    @cached_property
+    def components(self) -> Components:
+        return Components.of(self.result.family, self.result.params)  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)
@@ -54,18 +70,27 @@ class Model:
     runs: list[Run] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    #: Runs that others have run in place of.
+    n_judged: int = 0
     #: The neighbour's run that starts were made of last, by the step to it or its covariance type.
     started_from: dict[int | str, Run] = field(default_factory=dict)
 
     @property
     def best(self) -> Run | None:
         """The run of the highest likelihood, of those that are not spurious if there is one."""
-        return max(self.runs, key=lambda run: (not run.fault, run.lower_bound), default=None)
+        order = sorted(self.runs, key=lambda run: -run.lower_bound)
+        return next((run for run in order if not run.fault), order[0] if order else None)
 
     @property
     def is_found(self) -> bool:
         """Whether there is a solution that is not spurious."""
-        return any(not run.fault for run in self.runs)
+        return self.best is not None and not self.best.fault
+
+    @property
+    def is_misled(self) -> bool:
+        """Whether of the runs that were not judged the best is spurious."""
+        best = self.best
+        return best is not None and any(run.lower_bound > best.lower_bound for run in self.runs[self.n_judged :])
 
 
 #: Models by number of components and covariance type.
@@ -113,27 +138,33 @@ class Sweeps:
     def _fit(self, n_components: int, sweep: int, warm_starts: bool) -> int:
         """Fit the models of as many components, which do not depend on each other, and say from how many starts."""
         models = [model for (k, _), model in self.models.items() if k == n_components]
-        fresh = self._fresh(models) if sweep == 0 else []
+        fresh, partitions = (self._fresh(models), self._partitions(models)) if sweep == 0 else ([], [])
 
-        def find(model: Model) -> tuple[Starts, Starts]:
+        def find(model: Model) -> tuple[Starts, Iterator[GaussianParams]]:
             began = time.perf_counter()
             if sweep == 0:
-                raced = self._as_params(model, fresh) + (self._split(model) if warm_starts else [])
-                found = self._best(model, raced)
-                # A partition does not race: it may be far from its end, and behind the others, when these are there.
-                first, reserve = self._partition(model) + found[: self.n_running], found[self.n_running :]
+                found = self._best(model, fresh + (self._split(model) if warm_starts else []))
+                # Partitions race with each other: they may be far from their ends, and behind others that are there.
+                first = [*islice(self._best(model, partitions), 1), *islice(found, self.n_running)]
             else:
                 near = self._split(model) if sweep % 2 == 0 else self._merged(model)
                 found = self._best(model, near + self._other_structures(model))
-                first, reserve = found[:1], found[1:]
+                first = list(islice(found, 1))
             model.seconds += time.perf_counter() - began
-            return first, reserve
+            return first, found
 
-        found = [starts or ([], []) for starts in self.workers.map(find, models)]
+        found = [starts or ([], iter(())) for starts in self.workers.map(find, models)]
         first = [(model, start) for model, (starts, _) in zip(models, found, strict=True) for start in starts]
         self._run_all(first)
-        # What is in reserve runs where all that a model has is spurious.
+        # What is in reserve runs where all that a model has is spurious, and some of it where that which led is.
         self._run_all([(m, s) for m, (_, starts) in zip(models, found, strict=True) if not m.is_found for s in starts])
+        for _ in range(_RESERVES):
+            jobs = [
+                (m, s) for m, (_, starts) in zip(models, found, strict=True) if m.is_misled for s in islice(starts, 1)
+            ]
+            for model in models:
+                model.n_judged = len(model.runs)
+            self._run_all(jobs)
         for _ in models:
             self.progress.step_done(n_components, float(sweep < 2))  # the bar knows of one sweep up and one down
         return len(first)
@@ -161,30 +192,24 @@ class Sweeps:
         """The fit from a start, or what went wrong."""
         watch = self.progress.following(model.n_components, model.family.covariance_type)
         try:
-            result = self.fits.run(model.family, start, watch)
+            return Run(start, self.fits.run(model.family, start, watch), self.fits)
         except ValueError as error:
             return str(error)
-        fault = fault_of_fit(model.family, result, self.fits.n_samples)
-        return Run(start, result, fault or found_by_chance(self.fits, model.family, result.run))
 
     # Where to start.
 
-    def _partition(self, model: Model) -> list[GaussianParams]:
-        """The tree's, where there are that many clusters and they have covariances."""
-        found = []
-        if self.partitions is not None and model.n_components > 1:
-            with suppress(ValueError):
-                found.append(self.partitions.start(model.family, model.n_components))
-        return found
+    def _partitions(self, models: Sequence[Model]) -> list[Components]:
+        """Those of the trees, where there are that many clusters and they have covariances."""
+        n_components, family = models[0].n_components, _general(models)
+        if self.partitions is None or n_components == 1:
+            return []
+        with suppress(ValueError):
+            return [Components.of(family, params) for params in self.partitions.starts(family, n_components)]
+        return []
 
     def _fresh(self, models: Sequence[Model]) -> list[Components]:
-        """Starts by ``init_params`` for models of as many components; of a single component all are the same.
-
-        They are found once, of the structure that all others are a part of.
-        """
-        n_components = models[0].n_components
-        has_matrices = any(model.family.storage.is_matrix for model in models)
-        family = replace(models[0].family, covariance_type="full" if has_matrices else "diag")
+        """Starts by ``init_params`` for models of as many components; of a single component all are the same."""
+        n_components, family = models[0].n_components, _general(models)
         starts = []
         for seed in self.seeds if n_components > 1 else self.seeds[:1]:
             try:
@@ -194,33 +219,29 @@ class Sweeps:
                     model.failures.append(str(error))
         return starts
 
-    def _split(self, model: Model) -> list[GaussianParams]:
+    def _split(self, model: Model) -> list[Components]:
         """Starts from a component less, one of them split; those that have most to gain."""
         below = self._neighbour(model, -1)
         if below is None or model.n_components > self.fits.n_samples:
             return []
-        mixture = Components.of(model.family, below)
-        candidates = splits(mixture)
-        if len(candidates) > _SPLITS:
+        cuts = Cuts.of(below.components)
+        order = np.arange(cuts.n_cuts)
+        if cuts.n_cuts > _SPLITS:
             X, weight = self.heat.X, self.heat.sample_weight
-            found = Mixture(model.family, below).posterior(
-                X, "responsibilities", engine=self.fits.engine, n_threads=self.fits.n_threads
-            )
+            mixture = Mixture(model.family, below.result.params)
+            found = mixture.posterior(X, "responsibilities", engine=self.fits.engine, n_threads=self.fits.n_threads)
             masses = found.responsibilities if weight is None else weight[:, None] * found.responsibilities
-            order = np.argsort(-room_for_splits(mixture, X, masses), kind="stable")
-            candidates = [candidates[i] for i in order[:_SPLITS]]
-        return self._as_params(model, candidates)
+            order = np.argsort(-cuts.room(X, masses), kind="stable")[:_SPLITS]
+        return [cuts.split(int(number)) for number in order]
 
-    def _merged(self, model: Model) -> list[GaussianParams]:
+    def _merged(self, model: Model) -> list[Components]:
         """Starts from a component more, two of them merged. A single component has nothing to gain."""
         above = self._neighbour(model, 1) if model.n_components > 1 else None
-        if above is None:
-            return []
-        return self._as_params(model, merges(Components.of(model.family, above), _MERGES))
+        return [] if above is None else merges(above.components, _MERGES)
 
-    def _other_structures(self, model: Model) -> list[GaussianParams]:
-        """The solutions of structures that differ in one letter of their names, made ones of this structure."""
-        starts: list[GaussianParams] = []
+    def _other_structures(self, model: Model) -> list[Components]:
+        """The solutions of structures that differ in one letter of their names."""
+        starts: list[Components] = []
         if model.n_components == 1:
             return starts
         for (k, kind), other in self.models.items():
@@ -228,38 +249,57 @@ class Sweeps:
                 best = other.best
                 if best is not None and not best.fault and model.started_from.get(kind) is not best:
                     model.started_from[kind] = best
-                    starts += self._as_params(model, [Components.of(other.family, best.result.params)])  # type: ignore[arg-type]
+                    starts.append(best.components)
         return starts
 
-    def _neighbour(self, model: Model, step: int) -> GaussianParams | None:
+    def _neighbour(self, model: Model, step: int) -> Run | None:
         """The solution of a component more or less, unless the model has started from it before."""
         key = (model.n_components + step, model.family.covariance_type)
         best = self.models[key].best if key in self.models else None
         if best is None or best.fault or model.started_from.get(step) is best:
             return None
         model.started_from[step] = best
-        return best.result.params  # type: ignore[return-value]
+        return best
 
-    def _as_params(self, model: Model, candidates: Sequence[Components]) -> list[GaussianParams]:
-        params = []
-        for candidate in candidates:
-            with suppress(DegenerateComponentError):
-                params.append(candidate.as_params(model.family, self.fits.weight))
-        return params
-
-    def _best(self, model: Model, starts: Sequence[GaussianParams]) -> list[GaussianParams]:
+    def _best(self, model: Model, starts: Sequence[Components]) -> Iterator[GaussianParams]:
         """The starts that are best after a few iterations, best first, but before them those that are not spurious.
 
-        Of these as many are looked for as go on.
+        Of these as many are looked for as go on. What is not asked for is not made.
         """
         if len(starts) <= 1:
-            return list(starts)
-        found = self.heat.shortlist(model.family, starts, _HEAT, max(_AT_LEAST, self.n_running))
-        sound = (run for run in found if not found_by_chance(self.heat, model.family, run))
-        first = list(islice(sound, self.n_running))
-        return [run.params for run in (*first, *(run for run in found if all(run is not one for one in first)))]
+            for start in starts:
+                with suppress(DegenerateComponentError):
+                    yield start.as_params(model.family, self.fits.weight)
+            return
+        moments = [start.as_stats(model.family, self.fits.weight) for start in starts]
+        found = islice(self.heat.best_first(model.family, moments, _HEAT), max(_AT_LEAST, self.n_running))
+        spurious, n_sound = [], 0
+        for run in found:
+            if found_by_chance(self.heat, model.family, run):
+                spurious.append(run.params)
+                continue
+            if self._is_known(model, run):
+                return
+            yield run.params
+            n_sound += 1
+            if n_sound == self.n_running:
+                break
+        yield from chain(spurious, (run.params for run in found))
+
+    def _is_known(self, model: Model, run: EMResult[GaussianParams]) -> bool:
+        """Whether a run of a heat is over, on all rows and where the model has a solution as good."""
+        best = model.best
+        is_over = run.converged and self.heat is self.fits
+        return is_over and best is not None and not best.fault and run.lower_bound <= best.lower_bound + self.fits.tol
 
 
+def _general(models: Sequence[Model]) -> Gaussian:
+    """The family of the structure that all others are a part of: of it starts for all are found once."""
+    has_matrices = any(model.family.storage.is_matrix for model in models)
+    return replace(models[0].family, covariance_type="full" if has_matrices else "diag")
+
+
+@cache
 def is_near(structure: str, other: str) -> bool:
     """Whether the names of two covariance structures differ in one letter."""
     return sum(a != b for a, b in zip(structure, other, strict=True)) == 1
