@@ -196,7 +196,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def cut_off(program, *arguments):
     """Run a program whose end comes while it measures the third part of a section."""
     command = [sys.executable, "-c", CUT_OFF, str(BENCHMARKS / program), *map(str, arguments)]
-    done = subprocess.run(command, check=False, timeout=600)
+    # Not from the folder of the tests, whose fastem may be another than the one that the programs import.
+    done = subprocess.run(command, check=False, timeout=600, cwd=BENCHMARKS)
     assert done.returncode == 9
 
 

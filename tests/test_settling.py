@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from families import CASES
@@ -152,5 +154,6 @@ def test_a_family_that_cannot_be_accelerated_settles_too(case, X, monkeypatch):
     class Plain(type(case.family)):
         to_vector = Family.to_vector
 
-    result = fastem.fit(X, Plain(*vars(case.family).values()), **{**OPTIONS, "max_iter": 20})
+    family = Plain(**{field.name: getattr(case.family, field.name) for field in fields(case.family)})
+    result = fastem.fit(X, family, **{**OPTIONS, "max_iter": 20})
     assert np.isfinite(result.run.lower_bound)

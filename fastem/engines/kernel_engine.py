@@ -34,8 +34,8 @@ _LABELLED_ROWS = 2**20
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
 # Rows of a block in double precision, twice as many in single: many, since a component's statistics and factor are
-# read once a block; less where scatter matrices are summed from three copies of the block in its scratch. Not 1 or 2
-# KiB, whose rows share addresses modulo 4096: the posterior of 64 components took up to twice as long.
+# read once a block; less where scatter matrices are summed from copies of the block in its scratch. Not 1 or 2 KiB,
+# whose rows share addresses modulo 4096: the posterior of 64 components took up to twice as long.
 _BLOCK, _COPIED_BLOCK = 192, 160
 # Statistics of panels that wait to be added, in bytes.
 _GROUP_BYTES = 16 * 2**20
