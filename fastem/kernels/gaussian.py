@@ -1,7 +1,8 @@
 """Log-densities of Gaussian components.
 
 A parameter row is ``theta[k] = [constant, mean (D), precision factor ...]``; the factor carries 1 / sqrt(2), so that
-``log w_k + log N(x | k) = constant - |(x - mean) factor|^2``. Densities always start from ``x - mean``.
+``log w_k + log N(x | k) = constant - |(x - mean) factor|^2``. Densities start from ``x - mean``; those of
+diagonal covariances from ``x p - mean p``, whose one rounding is of the mean.
 """
 
 from fastem.kernels.screening import screen
