@@ -23,6 +23,9 @@ concave. So
 
 The stopping rule asks for EM steps, and never for an extrapolated one. Where the bound falls below ``tol`` the next
 pass is an EM step, whose gain is then measured.
+
+Rows may be rounded to single precision as long as gains are larger than that changes a likelihood by. Then comes an EM
+step, and from there on all likelihoods are of the rows as they are.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from fastem.em import Step, Steps, Stopping
+from fastem.em import Step, Stopping
 from fastem.families import Family
 from fastem.stats import Stats
 
@@ -47,6 +50,8 @@ _NEEDED = ("to_vector", "from_vector", "expected_log_likelihood")
 # EM steps in a row before Aitken's estimate counts. Of ten problems with tol=1e-6, after 2 steps a fit ended up to 7e-4
 # from the optimum, after 6 as near as plain EM's.
 _AITKEN_STEPS = 6
+# Of a log-likelihood, what rounding its rows to single precision may change it by.
+_SINGLE_ROUNDING = float(np.finfo(np.float32).eps)
 
 
 class Extrapolation(Protocol):
@@ -323,6 +328,13 @@ class GuardedSteps:
         of fast and slow directions, and the rate of the first steps from there says little about the slow ones.
     previous : float
         Mean log-likelihood that the first gain is measured from.
+    rounded : bool
+        Whether rows may be rounded to single precision as long as gains are larger than what that changes.
+
+    Attributes
+    ----------
+    rounded : bool
+        Whether rows may be rounded in the next pass.
     """
 
     def __init__(
@@ -332,7 +344,9 @@ class GuardedSteps:
         tol: float,
         in_a_row: int = 1,
         previous: float = -np.inf,
+        rounded: bool = False,
     ) -> None:
+        self.rounded = rounded
         self._family = family
         self._extrapolation = extrapolation
         self._in_a_row = in_a_row
@@ -340,7 +354,7 @@ class GuardedSteps:
         self._here: _Visit | None = None
         self._rival: _Visit | None = None
         self._extrapolated = False
-        self._plain_below = tol
+        self._tol = self._plain_below = tol
         self._plain_left = 0
         self._plain_done = 0
 
@@ -392,7 +406,16 @@ class GuardedSteps:
         self._here = found
         self._plain_done *= plain
         self._extrapolation.visited(found.point, found.params, plain)
+        if self.rounded and found.gain_bound < max(self._tol, _SINGLE_ROUNDING * (1 + abs(found.lower_bound))):
+            return self._with_exact_rows(found)
         return self._step(found, self._proposal(found), gain)
+
+    def _with_exact_rows(self, found: _Visit) -> Step[Any]:
+        """From here on rows are as they are, and likelihoods of rounded rows say nothing of theirs."""
+        step = self._step(found, None)
+        self.rounded = False
+        self._here, self._previous = None, np.nan
+        return step
 
     def _proposal(self, here: _Visit) -> Any:
         if self._plain_left == 0 and here.gain_bound < self._plain_below:
@@ -428,13 +451,16 @@ EXTRAPOLATIONS: dict[str, Callable[[Family[Any]], Extrapolation]] = {
 
 
 def accelerated(
-    accelerate: Acceleration | None, family: Family[Any], tol: float, stopping: Stopping, previous: float
-) -> Steps | None:
-    """The loop's strategy for one start; None for plain EM."""
-    if accelerate is None:
-        return None
+    accelerate: Acceleration,
+    family: Family[Any],
+    tol: float,
+    stopping: Stopping,
+    previous: float,
+    rounded: bool = False,
+) -> GuardedSteps:
+    """The loop's strategy for one start."""
     in_a_row = _AITKEN_STEPS if stopping == "aitken" else 1
-    return GuardedSteps(family, EXTRAPOLATIONS[accelerate](family), tol, in_a_row, previous)
+    return GuardedSteps(family, EXTRAPOLATIONS[accelerate](family), tol, in_a_row, previous, rounded)
 
 
 def missing_methods(family: Family[Any]) -> list[str]:

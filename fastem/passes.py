@@ -12,7 +12,7 @@ import numpy as np
 
 from fastem.data.arrays import rough_centre, sample_rows
 from fastem.data.coordinates import bulk_variances
-from fastem.engines import Engine
+from fastem.engines import Engine, pass_work
 from fastem.engines.base import total_weight
 from fastem.families import Family, Params
 from fastem.sampling import borrowed_random_state
@@ -25,16 +25,28 @@ F = TypeVar("F", bound=Family[Any])
 _FIRST_GROUPING = 4
 _GROUPED_ROWS = range(20_000, 2**22)
 _ONE = np.ones(1)
+# Work of a pass, in multiply-adds, from which one over rounded rows saves more than the copies cost.
+_ROUNDED_WORK = 1e8
 # Rows by which outliers are told from the bulk.
 _BULK_ROWS = 1000
 
 
 @dataclass(frozen=True)
 class Runner:
-    """What runs a pass: an engine, and its threads (None for as many as this process may use)."""
+    """What runs a pass.
+
+    Attributes
+    ----------
+    engine : Engine
+    n_threads : int or None
+        None for as many as this process may use.
+    rounded : bool
+        Whether rows may be rounded to single precision, where that says nearly the same and is quicker.
+    """
 
     engine: Engine
     n_threads: int | None = None
+    rounded: bool = False
 
 
 class Rows(ABC):
@@ -89,6 +101,10 @@ class Rows(ABC):
         """All rows, where methods that look for a start may have them all."""
         return None
 
+    def rounds(self, family: Family[Any], n_components: int, runner: Runner) -> bool:
+        """Whether passes are quicker where rows may be rounded."""
+        return False
+
     def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
         """An order of the rows in which those of one component stand together, where that lets blocks skip."""
         return None
@@ -121,9 +137,20 @@ class ArrayRows(Rows):
         family.check_data(self.X)
 
     def accumulate(self, family: Family[Any], params: Params, runner: Runner, order: np.ndarray | None = None) -> Stats:
+        rounded = runner.rounded and self.X.dtype == np.float64 and family.bears_rounding(params)
         return runner.engine.accumulate(
-            family, self.X, params, sample_weight=self.sample_weight, n_threads=runner.n_threads, order=order
+            family,
+            self.X,
+            params,
+            sample_weight=self.sample_weight,
+            n_threads=runner.n_threads,
+            order=order,
+            rounded=rounded,
         )
+
+    def rounds(self, family: Family[Any], n_components: int, runner: Runner) -> bool:
+        is_large = pass_work(self.X.shape, n_components, family.moments) >= _ROUNDED_WORK
+        return is_large and runner.engine.rounds and self.X.dtype == np.float64
 
     def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
         if self.n_samples not in _GROUPED_ROWS or not family.separates(params):
@@ -166,9 +193,14 @@ class Passes:
         # What does not depend on the parameters is computed once, about a point that does not depend on them either.
         self._shared = None if family.shared_moments is None else rows.moments(family.shared_moments, runner)
 
-    def accumulate(self, params: Params, order: np.ndarray | None = None) -> Stats:
-        """E-step: the statistics of all rows under ``params``."""
-        stats = self.rows.accumulate(self.family, params, self.runner, order)
+    def rounds(self, n_components: int) -> bool:
+        """Whether E-steps are quicker where rows may be rounded."""
+        return self.rows.rounds(self.family, n_components, self.runner)
+
+    def accumulate(self, params: Params, order: np.ndarray | None = None, rounded: bool = False) -> Stats:
+        """E-step: the statistics of all rows, which may be ``rounded``, under ``params``."""
+        runner = replace(self.runner, rounded=True) if rounded else self.runner
+        stats = self.rows.accumulate(self.family, params, runner, order)
         return stats if self._shared is None else replace(stats, shared=self._shared)
 
     def run_ahead(
@@ -189,8 +221,11 @@ class Passes:
             n_threads=self.runner.n_threads,
         )
 
-    def of_one_run(self) -> Callable[[Params], Stats]:
-        """The E-step of one run: as it settles, rows are grouped by component where that lets whole blocks skip."""
+    def of_one_run(self, rounded: Callable[[], bool] = lambda: False) -> Callable[[Params], Stats]:
+        """The E-step of one run: as it settles, rows are grouped by component where that lets whole blocks skip.
+
+        ``rounded`` says, before each pass, whether rows may be rounded.
+        """
         order: np.ndarray | None = None
         passes = count(1)
 
@@ -201,7 +236,7 @@ class Passes:
             if number >= _FIRST_GROUPING and number & (number - 1) == 0:
                 found = self.rows.order(self.family, params, self.runner)
                 order = order if found is None else found
-            stats = self.accumulate(params, order)
+            stats = self.accumulate(params, order, rounded())
             prior = self.family.log_prior(params)
             return stats if prior == 0 else replace(stats, log_likelihood=stats.log_likelihood + prior)
 

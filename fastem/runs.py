@@ -157,7 +157,12 @@ class Runs:
         def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
             guard = Guard(self.family, loop.strict)
             self.guards[index], self.passes[index] = guard, passes
-            e_step = passes.of_one_run()
+            steps, e_step = None, passes.of_one_run()
+            if loop.accelerate is not None:
+                rounded = passes.rounds(self.n_components)
+                options = (loop.tol, loop.stopping, loop.previous, rounded)
+                steps = guarded = accelerated(loop.accelerate, self.family, *options)
+                e_step = _quietly(passes.of_one_run(lambda: guarded.rounded))
 
             def run_ahead(params: Any, previous: float, tol: float, most: int) -> Stretch | None:
                 stretch = known.pop(index, None)
@@ -170,7 +175,7 @@ class Runs:
                 return stretch
 
             return em.run(
-                e_step if loop.accelerate is None else _quietly(e_step),
+                e_step,
                 guard.update,
                 starts[index],
                 tol=loop.tol,
@@ -180,7 +185,7 @@ class Runs:
                 callbacks=(*loop.callbacks, *stop),
                 on_interrupt=on_interrupt,
                 stopping=loop.stopping,
-                steps=accelerated(loop.accelerate, self.family, loop.tol, loop.stopping, loop.previous),
+                steps=steps,
                 run_ahead=run_ahead if in_stretches else None,
             )
 

@@ -91,6 +91,9 @@ class ScaledRows(Rows):
     def accumulate(self, family: Family[Any], params: Params, runner: Runner, order: np.ndarray | None = None) -> Stats:
         return self._scaled(self.rows.accumulate(family, self.scaling.to_data(params), runner, order))
 
+    def rounds(self, family: Family[Any], n_components: int, runner: Runner) -> bool:
+        return self.rows.rounds(family, n_components, runner)
+
     def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
         return self.rows.order(family, self.scaling.to_data(params), runner)
 

@@ -91,6 +91,8 @@ class Engine(ABC):
     name: ClassVar[str]
     #: Whether passes over different rows may run at a time without loss.
     side_by_side: ClassVar[bool] = True
+    #: Whether passes are quicker where rows may be rounded.
+    rounds: ClassVar[bool] = False
 
     def prepare(self, family: Family[Any], dtype: np.dtype[Any]) -> None:
         """Compile or load what passes of the family over rows of that float type need."""
@@ -107,10 +109,12 @@ class Engine(ABC):
         n_threads: int | None = None,
         order: np.ndarray | None = None,
         runs: Runs | None = None,
+        rounded: bool = False,
     ) -> Stats:
         """E-step: statistics of all rows, or of those in ``runs``, under ``params``, about the components' means.
 
         ``order`` is what ``group_rows`` of this engine made for as many rows and components; it goes with all rows.
+        Where rows may be ``rounded``, densities may be of single precision, whatever the rows are.
         """
 
     def e_step(self, family: Family[Any], params: Params, n_threads: int | None = None) -> EStep:

@@ -10,7 +10,7 @@ import math
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import count as counter
 from typing import Any
@@ -168,6 +168,7 @@ def kernels_of(family: Family[Any]) -> tuple[set[Any], set[Any]]:
 class KernelEngine(Engine):
     """Passes over groups of panels, which a subclass runs."""
 
+    rounds = True
     #: Whether the kernels have 32 vector registers, and not 16.
     is_wide: bool
 
@@ -181,8 +182,9 @@ class KernelEngine(Engine):
         n_threads: int | None = None,
         order: np.ndarray | None = None,
         runs: Runs | None = None,
+        rounded: bool = False,
     ) -> Stats:
-        packed = family.pack(params, X.dtype)
+        packed = family.pack(params, np.dtype(np.float32) if rounded and runs is None else X.dtype)
         return self._posterior_statistics(family, X, params, packed, sample_weight, n_threads, order, runs)
 
     def e_step(self, family: Family[Any], params: Params, n_threads: int | None = None) -> EStep:
@@ -208,7 +210,7 @@ class KernelEngine(Engine):
     ) -> Stats:
         check_pass(X, params.origin, sample_weight)
         kernels = (family.log_density_kernel, family.moments_kernel)
-        given = (NONE_GIVEN[X.dtype.char], NO_ORDER if order is None else order)
+        given = (NONE_GIVEN[packed.theta.dtype.char], NO_ORDER if order is None else order)
         return self._statistics(kernels, family.moments, X, sample_weight, given, packed, n_threads, runs)
 
     def group_rows(
@@ -258,6 +260,11 @@ class KernelEngine(Engine):
         n_components = packed.theta.shape[0]
         about = (n_samples, n_components, n_features, moments, X.dtype, self.is_wide)
         cut = cut_rows(*about) if runs is None else cut_runs(runs, *about)
+        run_group = self._accumulate_group
+        if packed.theta.dtype != X.dtype:
+            # The panels of the rows as they are: an order of them is by panels.
+            cut = replace(cut, block=block_rows(n_features, moments, packed.theta.dtype, self.is_wide))
+            run_group = self._accumulate_rounded
         threads = resolve_threads(n_threads, cut.work)
         weight = as_kernel_weight(sample_weight)
         shape = (n_components, n_moments(moments, n_features))
@@ -271,7 +278,7 @@ class KernelEngine(Engine):
                 sums = np.empty(count)
             panels = S[-1:] if cut.n_panels == 1 else S[1 : 1 + count]
             data = (X, weight, *given)
-            self._accumulate_group(kernels, data, cut, first, packed, scratch, panels, sums[:count], threads)
+            run_group(kernels, data, cut, first, packed, scratch, panels, sums[:count], threads)
             if cut.n_panels > 1:
                 S[0] = _added_in_order(panels if first == 0 else S[: 1 + count], threads)
             log_likelihood = sum(sums[:count].tolist(), log_likelihood)
@@ -297,6 +304,36 @@ class KernelEngine(Engine):
         n_threads: int,
     ) -> None:
         """Run the panels ``first ...`` into ``S[p]`` and ``sums[p]``."""
+
+    def _accumulate_rounded(
+        self,
+        kernels: tuple[Any, Any],
+        data: tuple[np.ndarray, ...],
+        cut: Cut,
+        first: int,
+        packed: Packed,
+        scratch: Scratch,
+        S: np.ndarray,
+        sums: np.ndarray,
+        n_threads: int,
+    ) -> None:
+        """The same of copies of the group's rows, rounded to the float type of the parameters."""
+        X, weight, given, order = data
+        layout: Any = "C" if X.flags.c_contiguous else "F"
+        these = slice(cut.start(first), min(cut.start(first + len(S)), cut.n_samples))
+        rounded = np.empty((these.stop - these.start, X.shape[1]), packed.theta.dtype, layout)
+        panels = counter()
+
+        def copy() -> None:
+            while (panel := next(panels)) < len(S):
+                begin = panel * cut.panel_rows
+                rows = rounded[begin : begin + cut.panel_rows]
+                np.copyto(rows, X[these.start + begin :][: len(rows)], casting="same_kind")
+
+        run_on_threads(copy, min(n_threads, len(S)))
+        whole = replace(cut, n_samples=len(rounded), begin=0)
+        data = (rounded, weight[these], given, order[these])
+        self._accumulate_group(kernels, data, whole, 0, packed, scratch, S, sums, n_threads)
 
     def evaluate(
         self,

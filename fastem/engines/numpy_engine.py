@@ -49,6 +49,7 @@ class NumpyEngine(Engine):
         n_threads: int | None = None,
         order: np.ndarray | None = None,
         runs: Runs | None = None,
+        rounded: bool = False,
     ) -> Stats:
         check_pass(X, params.origin, sample_weight)
         if runs is not None:

@@ -154,6 +154,10 @@ class Family(ABC, Generic[P]):
         """Whether most components are ruled out for most rows, so that rows of one component should stand together."""
         return False
 
+    def bears_rounding(self, params: P) -> bool:
+        """Whether rows rounded to single precision have nearly the same posterior under ``params``."""
+        return False
+
     # What acceleration needs, and nothing else does.
 
     def expected_log_likelihood(self, stats: Stats, params: P) -> float:

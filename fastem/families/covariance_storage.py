@@ -101,7 +101,11 @@ class Storage(ABC):
 
     @abstractmethod
     def variances(self, covariances: np.ndarray) -> np.ndarray:
-        """The diagonals."""
+        """The diagonals, in an array that broadcasts to (n_components, n_features)."""
+
+    @abstractmethod
+    def precisions(self, factor: np.ndarray) -> np.ndarray:
+        """The diagonals of the precisions, likewise."""
 
     def packed_widths(self, n_features: int) -> tuple[int, int]:
         """Length of a component's row of packed parameters without bounds, and of the row that all share."""
@@ -165,6 +169,9 @@ class _Matrices(Storage):
 
     def variances(self, covariances: np.ndarray) -> np.ndarray:
         return np.diagonal(covariances, axis1=-2, axis2=-1)
+
+    def precisions(self, factor: np.ndarray) -> np.ndarray:
+        return (factor**2).sum(axis=-1)
 
     def _matrix_factors(self, covariances: np.ndarray, reg_covar: Any) -> np.ndarray:
         """Upper-triangular ``P`` with ``P P' = covariance^-1`` for each: the inverse of the upper Cholesky factor."""
@@ -397,7 +404,10 @@ class _Variances(Storage):
         return 1 / matrices
 
     def variances(self, covariances: np.ndarray) -> np.ndarray:
-        return covariances
+        return covariances.reshape(len(covariances), -1)
+
+    def precisions(self, factor: np.ndarray) -> np.ndarray:
+        return factor.reshape(len(factor), -1) ** 2
 
     def whiten(self, d: np.ndarray, factor: np.ndarray, component: int) -> np.ndarray:
         return d * factor[component]

@@ -45,6 +45,9 @@ _INFLATED = 10.0
 _ALONE, _FAR_MORE = 1.001, 100.0
 # A share of the variance over all rows that is rounding.
 _CONSTANT_SHARE = 1e-13
+# Rows whose distance from 0, in a component's deviations, is less, are rounded to single precision by less than 6e-5 of
+# these. Squares in this range leave room for those of the factors.
+_FURTHEST, _SINGLE_RANGE = 2.0**10, (1e-24, 1e24)
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,15 @@ class Gaussian(Family[GaussianParams]):
         # Known by what the kernels would be told.
         may = self.storage.can_screen and may_screen(*params.means.shape)
         return may and self.pack(params, np.dtype(np.float64)).common.size > 0
+
+    def bears_rounding(self, params: GaussianParams) -> bool:
+        # Rounding moves a row by a share of its distance from 0: not so far that it is seen in any component's units.
+        variances = np.broadcast_to(self.storage.variances(params.covariances), params.means.shape)
+        squares = (np.abs(params.means).max(axis=0) + np.sqrt(variances.max(axis=0))) ** 2
+        precisions = np.broadcast_to(self.storage.precisions(params.precisions_cholesky), params.means.shape)
+        sizes = np.array([squares.max(), precisions.min(), precisions.max()])
+        far = float((precisions @ squares).max())
+        return far < _FURTHEST**2 and bool(((sizes > _SINGLE_RANGE[0]) & (sizes < _SINGLE_RANGE[1])).all())
 
     def pack(self, params: GaussianParams, dtype: np.dtype[Any]) -> Packed:
         n_components, n_features = params.means.shape
