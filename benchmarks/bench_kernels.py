@@ -44,6 +44,10 @@ class Pass:
     def time_accumulate(self, engine: str, dtype: str, shape: str) -> None:
         self.accumulate()
 
+    def time_rounded(self, engine: str, dtype: str, shape: str) -> None:
+        """Over rows that may be rounded to single precision, as the first passes of an accelerated fit."""
+        self.engine.accumulate(self.family, self.X, self.start, rounded=True)
+
     def time_labels(self, engine: str, dtype: str, shape: str) -> None:
         self.evaluate("labels")
 
