@@ -137,16 +137,21 @@ class ArrayRows(Rows):
         family.check_data(self.X)
 
     def accumulate(self, family: Family[Any], params: Params, runner: Runner, order: np.ndarray | None = None) -> Stats:
+        def accumulate(rounded: bool) -> Stats:
+            return runner.engine.accumulate(
+                family,
+                self.X,
+                params,
+                sample_weight=self.sample_weight,
+                n_threads=runner.n_threads,
+                order=order,
+                rounded=rounded,
+            )
+
         rounded = runner.rounded and self.X.dtype == np.float64 and family.bears_rounding(params)
-        return runner.engine.accumulate(
-            family,
-            self.X,
-            params,
-            sample_weight=self.sample_weight,
-            n_threads=runner.n_threads,
-            order=order,
-            rounded=rounded,
-        )
+        stats = accumulate(rounded)
+        # A row far outside may be too large, or its squares.
+        return accumulate(False) if rounded and not np.isfinite(stats.log_likelihood) else stats
 
     def rounds(self, family: Family[Any], n_components: int, runner: Runner) -> bool:
         is_large = pass_work(self.X.shape, n_components, family.moments) >= _ROUNDED_WORK

@@ -150,6 +150,19 @@ def test_who_is_never_rounded(monkeypatch, rng):
     assert not any(flags)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("far", [1e25, 1e100])
+def test_rows_that_are_too_far_outside(engine, far, rng):
+    case = GAUSSIANS[0]
+    X, params = case.rows(rng, 500, D), case.params(rng, K, D)
+    X[7, 3] = far
+    passes_over = Passes(case.family, ArrayRows(X), Runner(fastem.get_engine(engine), 2))
+    exact, rounded = (passes_over.accumulate(params, rounded=flag) for flag in (False, True))
+    assert np.isfinite(exact.log_likelihood)
+    np.testing.assert_array_equal(rounded.S, exact.S)
+    assert rounded.log_likelihood == exact.log_likelihood
+
+
 @pytest.mark.usefixtures("always_worth_it")
 def test_standardised_rows_are_judged_in_the_units_of_the_data(engine, rng):
     case = GAUSSIANS[0]

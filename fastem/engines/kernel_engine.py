@@ -328,7 +328,8 @@ class KernelEngine(Engine):
             while (panel := next(panels)) < len(S):
                 begin = panel * cut.panel_rows
                 rows = rounded[begin : begin + cut.panel_rows]
-                np.copyto(rows, X[these.start + begin :][: len(rows)], casting="same_kind")
+                with np.errstate(over="ignore"):
+                    np.copyto(rows, X[these.start + begin :][: len(rows)], casting="same_kind")
 
         run_on_threads(copy, min(n_threads, len(S)))
         whole = replace(cut, n_samples=len(rounded), begin=0)
