@@ -130,7 +130,8 @@ def fit(
         Mean log-likelihood that the first iteration's change is measured from, for a fit that goes on.
     accelerate : {None, "auto", "lbfgs", "squarem", "anderson"}
         Extrapolation between EM steps, guarded by the likelihood (:mod:`fastem.acceleration`); None is EM itself, and
-        "auto" is "lbfgs". Where rows in memory are many, the first passes are in single precision. A family of your own needs ``to_vector``, ``from_vector`` and ``expected_log_likelihood``.
+        "auto" is "lbfgs". Where rows in memory are many, the first passes are in single precision. A family of your
+        own needs ``to_vector``, ``from_vector`` and ``expected_log_likelihood``.
     stopping : {"change", "aitken"}
         What ``tol`` bounds: the change by an EM step, or the distance to where the log-likelihood is heading
         (:func:`fastem.em.aitken_limit`).
