@@ -25,8 +25,6 @@ F = TypeVar("F", bound=Family[Any])
 _FIRST_GROUPING = 4
 _GROUPED_ROWS = range(20_000, 2**22)
 _ONE = np.ones(1)
-# Work of a pass, in multiply-adds, from which one over rounded rows saves more than the copies cost.
-_ROUNDED_WORK = 1e8
 # Rows by which outliers are told from the bulk.
 _BULK_ROWS = 1000
 
@@ -154,8 +152,8 @@ class ArrayRows(Rows):
         return accumulate(False) if rounded and not np.isfinite(stats.log_likelihood) else stats
 
     def rounds(self, family: Family[Any], n_components: int, runner: Runner) -> bool:
-        is_large = pass_work(self.X.shape, n_components, family.moments) >= _ROUNDED_WORK
-        return is_large and runner.engine.rounds and self.X.dtype == np.float64
+        work = pass_work(self.X.shape, n_components, family.moments)
+        return work >= runner.engine.rounds_from and self.X.dtype == np.float64
 
     def order(self, family: Family[Any], params: Params, runner: Runner) -> np.ndarray | None:
         if self.n_samples not in _GROUPED_ROWS or not family.separates(params):

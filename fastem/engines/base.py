@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,8 +92,8 @@ class Engine(ABC):
     name: ClassVar[str]
     #: Whether passes over different rows may run at a time without loss.
     side_by_side: ClassVar[bool] = True
-    #: Whether passes are quicker where rows may be rounded.
-    rounds: ClassVar[bool] = False
+    #: Work of a pass, in multiply-adds, from which a fit is quicker where rows may be rounded.
+    rounds_from: ClassVar[float] = math.inf
 
     def prepare(self, family: Family[Any], dtype: np.dtype[Any]) -> None:
         """Compile or load what passes of the family over rows of that float type need."""

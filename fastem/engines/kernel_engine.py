@@ -168,7 +168,7 @@ def kernels_of(family: Family[Any]) -> tuple[set[Any], set[Any]]:
 class KernelEngine(Engine):
     """Passes over groups of panels, which a subclass runs."""
 
-    rounds = True
+    rounds_from = 1e8
     #: Whether the kernels have 32 vector registers, and not 16.
     is_wide: bool
 

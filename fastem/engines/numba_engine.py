@@ -49,6 +49,8 @@ class NumbaEngine(PanelwiseEngine):
     is_wide = WIDE
     # Its parallel driver runs in the main thread alone.
     side_by_side = False
+    # Functions of a second float type are compiled for it.
+    rounds_from = 2e9
 
     def prepare(self, family: Family[Any], dtype: np.dtype[Any]) -> None:
         for name in drivers.DRIVERS:
