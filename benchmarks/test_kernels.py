@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from problems import Shape
+from suites.engines import DTYPES, make_problem
 
 from fastem.engines import Posterior, available_engines, get_engine
 from fastem.engines.kernel_engine import Cut, Scratch, block_rows
 from fastem.engines.numba_vectors import WIDE
 from fastem.stats import moments_of
-
-from .engines import DTYPES, make_problem
-from .problems import Shape
 
 SIZES = ((2, 3), (8, 8), (16, 16), (32, 32), (128, 16))
 STRUCTURES = ("full", "tied", "diag")

@@ -256,3 +256,13 @@ def test_pictures_runs(tmp_path):
     assert "old" not in text
     assert "| fastem, iris | 0.00 | 0.00 |" in text
     assert {file.name for file in (tmp_path / "page").iterdir()} == {"collapse.png", "units.png"}
+
+
+def test_asv_finds_its_suites():
+    # As asv does: every module of the folder, with the folder's parent alone on the path.
+    settings = json.loads((BENCHMARKS.parent / "asv.conf.json").read_text(encoding="utf-8"))
+    folder = BENCHMARKS.parent / settings["benchmark_dir"]
+    modules = [f"{folder.name}.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"]
+    assert any("bench_" in module for module in modules)
+    imports = f"import sys; sys.path.insert(0, {str(folder.parent)!r}); import " + ", ".join(modules)
+    subprocess.run([sys.executable, "-c", imports], check=True, cwd=BENCHMARKS.parent.parent)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from .problems import Shape, make_rows, make_start
+from problems import Shape, make_rows, make_start
 
 #: Engines to measure, the reference among them; those that an installation lacks are skipped.
 ENGINES = ("numba", "cython", "numpy")

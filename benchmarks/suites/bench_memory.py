@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from problems import Shape, make_rows, make_start
 
 from .engines import ENGINES, make_problem, require_engine
-from .problems import Shape, make_rows, make_start
 
 SHAPES = {shape.name: shape for shape in (Shape(200_000, 16, 16, "full"), Shape(200_000, 16, 16, "diag"))}
 
@@ -48,7 +48,7 @@ class BeyondRows:
         problem = SHAPES[shape]
         X = make_rows(problem)
         start = make_start(X, problem.n_components, problem.structure)
-        child = Path(__file__).parent / "comparison" / "fit_peak.py"
+        child = Path(__file__).parents[1] / "comparison" / "fit_peak.py"
         with tempfile.TemporaryDirectory(prefix="fastem-benchmark-") as folder:
             for name, value in {"X": X, **start.as_options()}.items():
                 np.save(Path(folder) / f"{name}.npy", value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from problems import Shape
+
 from .engines import DTYPES, ENGINES, make_problem, require_engine
-from .problems import Shape
 
 SHAPES = {
     shape.name: shape

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from problems import Shape, make_rows
+
 from .engines import DTYPES, ENGINES, make_problem, require_engine
-from .problems import Shape, make_rows
 
 SHAPES = {
     shape.name: shape

@@ -1,0 +1,1 @@
+"""What asv follows along the history: see ../README.md."""
