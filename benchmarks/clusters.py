@@ -49,9 +49,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--sections", nargs="+", choices=("dask", "deaths", "spark"), default=["dask", "deaths", "spark"]
-    )
+    parser.add_argument("--sections", nargs="+", choices=_SECTIONS, default=_SECTIONS)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of rows")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--partitions", type=int, default=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,10 @@ import numpy as np
 from fastem.acceleration import Acceleration, check_acceleration
 from fastem.data.arrays import as_rows, as_weights
 from fastem.data.kinds import is_distributed, is_streamed
-from fastem.degeneracy import Diagnosis, told
+from fastem.degeneracy import Diagnosis
 from fastem.em import STOPPING_RULES, Callback, EMResult, OnInterrupt, Stopping
 from fastem.engines import choose_engine, pass_work
 from fastem.families import Family, Params, as_family
-from fastem.families.base import DegenerateComponentError
 from fastem.init import Start, find_starts, searches
 from fastem.mixture import Mixture
 from fastem.passes import ArrayRows, Rows, Runner
@@ -26,6 +25,7 @@ from fastem.runs import Loop, Runs
 from fastem.sampling import borrowed_random_state
 
 if TYPE_CHECKING:
+    from fastem.scaling import Scaling
     from fastem.streaming import Checkpoint
 
 # Who fits what is distributed, by the package of its type.
@@ -60,6 +60,69 @@ class FitResult(Mixture):
     engine: str
     start_methods: tuple[str, ...] = ()
     diagnostics: tuple[Diagnosis, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        runs: Runs,
+        winner: int,
+        run: EMResult[Any],
+        n_rows: int,
+        lower_bounds: tuple[float, ...],
+        start_methods: tuple[str, ...],
+    ) -> FitResult:
+        """What the run from the winning start, over so many rows, came to.
+
+        Raises
+        ------
+        DegenerateComponentError
+            If a component is degenerate, and the runs are strict.
+        """
+        diagnostics = runs.diagnose(winner, run.params, n_rows)
+        return cls(runs.family, run.params, run, lower_bounds, runs.runner.engine.name, start_methods, diagnostics)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """Starts, and the rows that they run over before all.
+
+    Attributes
+    ----------
+    starts : list of Start
+    heats : sequence of Heat
+        Those of the race; none where all starts run in full.
+    sample : ArrayRows or None
+        Where they race, and moves out of an optimum are tried.
+    settling : ArrayRows or None
+        Where the winner settles.
+    """
+
+    starts: list[Start]
+    heats: Sequence[Heat]
+    sample: ArrayRows | None
+    settling: ArrayRows | None
+
+    def race(self, runs: Runs, rows: Rows, begin: Callable[..., None]) -> tuple[dict[int, Outcome], dict[int, Outcome]]:
+        """Outcome of each start, and of those that ran over all rows; ``begin`` is told when they do."""
+
+        def run_heat(these: Mapping[int, Any], iterations: int) -> dict[int, Outcome]:
+            assert self.sample is not None
+            return runs.heat(self.sample, these, iterations)
+
+        def run_finals(these: Mapping[int, Any]) -> dict[int, Outcome]:
+            if self.settling is not None:
+                settled = runs.settle(self.settling, these)
+                found = {i: run for i, run in settled.items() if isinstance(run, EMResult)}
+                if any(run.interrupted for run in found.values()):
+                    return settled
+                sound = {i: run.params for i, run in found.items() if not runs.degenerate(i, run.params).any()}
+                these = {**these, **sound}
+            begin("iterations")
+            return runs.finals(rows, these)
+
+        every = {i: each.params for i, each in enumerate(self.starts)}
+        heats = self.heats if runs.loop.max_iter > 0 else ()
+        return race(every, heats, run_heat, run_finals, runs.worth)
 
 
 def fit(
@@ -200,41 +263,16 @@ def fit(
         loop = Loop(tol, max_iter, stopping, accelerate, previous, callbacks, on_interrupt, strict)
         runs = Runs(family, n_components, runner, loop)
         with borrowed_random_state(random_state) as rng:
-            starts, sample, heats, settling = _starts(
-                start, n_init, amend, rows, runs, rng, needs_sample=split_merge > 0
-            )
-
-        def run_heat(these: Mapping[int, Any], iterations: int) -> dict[int, Outcome]:
-            assert sample is not None
-            return runs.heat(sample, these, iterations)
-
-        def run_finals(these: Mapping[int, Any]) -> dict[int, Outcome]:
-            if settling is not None:
-                settled = runs.settle(settling, these)
-                found = {i: run for i, run in settled.items() if isinstance(run, EMResult)}
-                if any(run.interrupted for run in found.values()):
-                    return settled
-                sound = {i: run.params for i, run in found.items() if not runs.degenerate(i, run.params).any()}
-                these = {**these, **sound}
-            begin("iterations")
-            return runs.finals(rows, these)
-
-        every = {i: each.params for i, each in enumerate(starts)}
-        outcomes, finals = race(every, heats if max_iter > 0 else (), run_heat, run_finals, runs.worth)
+            field = _field(start, n_init, amend, rows, runs, rng, needs_sample=split_merge > 0)
+        outcomes, finals = field.race(runs, rows, begin)
         winner, best = best_run(finals, runs.worth)
         if split_merge > 0 and max_iter > 0:
-            assert sample is not None
-            best = _moved(best, winner, split_merge, runs, rows, sample)
-        diagnostics = runs.guards[winner].diagnose(best.params, rows.n_weighted) if max_iter > 0 else ()
-        if strict and diagnostics:
-            raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
+            assert field.sample is not None
+            best = _moved(best, winner, split_merge, runs, rows, field.sample)
         reached = tuple(run.lower_bound if isinstance(run, EMResult) else -np.inf for run in outcomes.values())
-        methods = tuple(each.method for each in starts)
-        if scaling is not None:
-            best = scaling.run_to_data(best)
-            family = family.in_units(scaling.scale)
-            reached = tuple(value - scaling.log_volume for value in reached)
-        return FitResult(family, best.params, best, reached, runner.engine.name, methods, diagnostics)
+        methods = tuple(each.method for each in field.starts)
+        result = FitResult.of(runs, winner, best, rows.n_weighted, reached, methods)
+        return result if scaling is None else _to_data(result, scaling)
 
 
 @contextmanager
@@ -287,7 +325,7 @@ def _by_panels(start: Any, family: Family[Any], n_components: int) -> bool:
     return isinstance(start, str) and start == "auto" and searches(family, n_components)
 
 
-def _starts(
+def _field(
     start: str | Params | Sequence[Params],
     n_init: int,
     amend: Callable[[Any], Any] | None,
@@ -295,8 +333,8 @@ def _starts(
     runs: Runs,
     rng: np.random.RandomState,
     needs_sample: bool,
-) -> tuple[list[Start], ArrayRows | None, Sequence[Heat], ArrayRows | None]:
-    """The starts; a sample where they race or ``needs_sample``; the race's heats; a sample where its winner settles."""
+) -> _Field:
+    """The starts, with a sample where they race or ``needs_sample``."""
     family, n_components, runner = runs.family, runs.n_components, runs.runner
     by_panels = _by_panels(start, family, n_components)
     plan = PANELS if by_panels else RESTARTS
@@ -321,7 +359,7 @@ def _starts(
     else:
         given = [start] if isinstance(start, Params) else start
         starts = [Start("given", params) for params in _check_starts(given, family, (n_components, rows.n_features))]
-    return starts, sample, plan.heats if races else (), settling
+    return _Field(starts, plan.heats if races else (), sample, settling)
 
 
 def _moved(best: EMResult[Any], winner: int, rounds: int, runs: Runs, rows: Rows, sample: ArrayRows) -> EMResult[Any]:
@@ -337,6 +375,14 @@ def _moved(best: EMResult[Any], winner: int, rounds: int, runs: Runs, rows: Rows
     X = np.ascontiguousarray(sample.X, dtype=np.float64)
     mover = Mover(runs.family, X, sample.sample_weight, runs.runner.engine, runs.runner.n_threads, run_on)
     return mover.improve(best, run_full, rounds)
+
+
+def _to_data(result: FitResult, scaling: Scaling) -> FitResult:
+    """A result in the units of the data."""
+    run = scaling.run_to_data(result.run)
+    reached = tuple(value - scaling.log_volume for value in result.lower_bounds)
+    family = result.family.in_units(scaling.scale)
+    return replace(result, family=family, params=run.params, run=run, lower_bounds=reached)
 
 
 def _check_options(

@@ -12,12 +12,12 @@ import numpy as np
 
 from fastem import em
 from fastem.acceleration import Acceleration, accelerated, missing_methods
-from fastem.degeneracy import Guard
+from fastem.degeneracy import Diagnosis, Guard, told
 from fastem.em import Callback, EMResult, Occasional, OnInterrupt, Stopping
 from fastem.engines import pass_work
 from fastem.engines.threads import resolve_threads
 from fastem.families import Family, Params
-from fastem.families.base import attempt
+from fastem.families.base import DegenerateComponentError, attempt
 from fastem.passes import ArrayRows, Passes, Rows, Runner
 from fastem.restarts import Outcome, alike, ranked, run_starts
 from fastem.stats import Stats, Stretch
@@ -80,6 +80,21 @@ class Runs:
         stats = self.passes[index].accumulate(ordinary)
         return stats.log_likelihood / stats.weight
 
+    def diagnose(self, index: int, params: Params, n_rows: int) -> tuple[Diagnosis, ...]:
+        """What is wrong with what the last run from a start, over so many rows, led to; nothing where it made no step.
+
+        Raises
+        ------
+        DegenerateComponentError
+            If the loop is strict, and there is something.
+        """
+        if self.loop.max_iter == 0:
+            return ()
+        diagnoses = self.guards[index].diagnose(params, n_rows)
+        if self.loop.strict and diagnoses:
+            raise DegenerateComponentError(told(diagnoses), diagnoses[0].component)
+        return diagnoses
+
     def finals(self, rows: Rows, starts: Mapping[int, Any]) -> dict[int, Outcome]:
         """Run in full."""
         runner = self.runner
@@ -92,12 +107,9 @@ class Runs:
 
     def heat(self, rows: ArrayRows, starts: Mapping[int, Any], max_iter: int) -> dict[int, Outcome]:
         """Run plain EM for a few iterations: over before threads of its own or acceleration have paid."""
-        loop, passes = self._short(max_iter), Passes(self.family, rows, self.runner)
         sound = {i: params for i, params in starts.items() if isinstance(params, Params)}
-        ahead = None
-        if sound and loop.stopping == "change":
-            ahead = passes.run_ahead([*sound.values()], loop.previous, loop.tol, max_iter)
-        return self._run(passes, starts, loop, 1, {} if ahead is None else dict(zip(sound, ahead, strict=True)))
+        loop, passes, ahead = self._short(rows, sound, max_iter)
+        return self._run(passes, starts, loop, 1, ahead)
 
     def settle(self, rows: ArrayRows, starts: Mapping[int, Any]) -> dict[int, Outcome]:
         """Run to the end on a sample, accelerated where the family can be, and without the loop's callbacks."""
@@ -110,14 +122,13 @@ class Runs:
 
         Where the iterations are one call, a run is brought to its end when its turn comes: most are not looked at.
         """
-        loop, passes = self._short(max_iter), Passes(self.family, rows, self.runner)
-        ahead = passes.run_ahead(starts, loop.previous, loop.tol, max_iter) if loop.stopping == "change" else None
+        loop, passes, ahead = self._short(rows, dict(enumerate(starts)), max_iter)
         if ahead is None:
             made = {i: attempt(partial(self.family.update, stats)) for i, stats in enumerate(starts)}
             found = self._run(passes, made, loop, 1)
             yield from (found[i] for i in ranked(found, self.worth))  # type: ignore[misc]
             return
-        stretches = {i: stretch for i, stretch in enumerate(ahead) if len(stretch.lower_bounds)}
+        stretches = {i: stretch for i, stretch in ahead.items() if len(stretch.lower_bounds)}
         reached = {i: float(stretch.lower_bounds[-1]) for i, stretch in stretches.items()}
         # Those that count for less than they reached.
         behind: list[tuple[float, float, int, EMResult[Any]]] = []
@@ -132,9 +143,17 @@ class Runs:
         while behind:
             yield heappop(behind)[-1]
 
-    def _short(self, max_iter: int) -> Loop:
+    def _short(
+        self, rows: ArrayRows, starts: Mapping[int, Any], max_iter: int
+    ) -> tuple[Loop, Passes, dict[int, Stretch] | None]:
+        """The loop of a few iterations and its passes; and the iterations of all starts, where they are one call."""
         tol = min(self.loop.tol, _HEAT_TOL)
-        return replace(self.loop, tol=tol, max_iter=max_iter, callbacks=(), accelerate=None)
+        loop = replace(self.loop, tol=tol, max_iter=max_iter, callbacks=(), accelerate=None)
+        passes = Passes(self.family, rows, self.runner)
+        ahead = None
+        if starts and loop.stopping == "change":
+            ahead = passes.run_ahead([*starts.values()], loop.previous, loop.tol, max_iter)
+        return loop, passes, None if ahead is None else dict(zip(starts, ahead, strict=True))
 
     def trial(self, rows: Rows, params: Params, max_iter: int) -> EMResult[Any]:
         """Plain EM for a few iterations, in which a collapse is an error."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastem import em
 from fastem.data.blocks import Block
-from fastem.data.sources import open_source
+from fastem.data.sources import Source, open_source
 from fastem.em import Callback, EMResult, OnInterrupt
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.families import Family, Params, as_family
@@ -145,16 +145,11 @@ def fit_online(
     rng = as_random_state(random_state)
     callbacks = [callbacks] if callable(callbacks) else list(callbacks)
 
-    source = open_source(rows, sample_weight=sample_weight, cache="auto" if passes > 1 else None)
+    source = _source(rows, sample_weight, passes)
     n_parameters = family.n_parameters(n_components, source.n_features)
     known = 0 if source.array is None else len(source.array) // _MOST_BATCHES
     n_rows = batch_size or max(batch_rows(n_parameters), known)
     blocks = Blocks(source, family, n_rows, interleave)
-    if passes > 1 and not source.again:
-        raise ValueError(
-            f"{passes} passes need rows that can be read again: give an array, a list of blocks, or an object whose "
-            f"__iter__ begins anew, but not a {type(rows).__name__}; or n_passes=1"
-        )
     work = 0.0 if blocks.whole is None else passes * pass_work(blocks.whole.X.shape, n_components, family.moments)
     runner = choose_engine(engine, work)
     e_step = block_step(family, runner, n_threads)
@@ -212,6 +207,17 @@ def _checked_passes(method: Any, n_passes: Any, numbers: dict[str, tuple[Any, in
             "rows in a callback"
         )
     return int(passes)
+
+
+def _source(rows: Any, sample_weight: Any, passes: int) -> Source:
+    """The rows as a source; ValueError where it cannot be read so many times."""
+    source = open_source(rows, sample_weight=sample_weight, cache="auto" if passes > 1 else None)
+    if passes > 1 and not source.again:
+        raise ValueError(
+            f"{passes} passes need rows that can be read again: give an array, a list of blocks, or an object whose "
+            f"__iter__ begins anew, but not a {type(rows).__name__}; or n_passes=1"
+        )
+    return source
 
 
 def _log_likelihood(

@@ -116,18 +116,7 @@ def bootstrap_parameters(
 
     def refit(seed: int) -> Components | DegenerateComponentError | None:
         weight = _random_weights(len(rows), method, np.random.RandomState(seed))
-        fits = Fits(
-            X=rows,
-            sample_weight=weight if given is None else weight * given,
-            init_params=model.init_params,
-            tol=model.tol,
-            max_iter=model.max_iter,
-            engine=model.engine,
-            n_threads=workers.n_threads,
-            accelerate=model.accelerate,
-            stopping=model.stopping,
-            callbacks=workers.watch,
-        )
+        fits = Fits.like(model, rows, weight if given is None else weight * given, workers)
         result = attempt(lambda: fits.run(family, start))
         if workers.interrupted.is_set():
             return None

@@ -11,12 +11,10 @@ import numpy as np
 from fastem.acceleration import Acceleration
 from fastem.criteria import Totals
 from fastem.data.arrays import sample_rows
-from fastem.degeneracy import told
 from fastem.em import Callback, EMResult, Stopping
 from fastem.engines import Engine, choose_engine, pass_work
 from fastem.estimators import GaussianMixture
 from fastem.families import Gaussian, GaussianParams, Params
-from fastem.families.base import DegenerateComponentError
 from fastem.fitting import FitResult, fit
 from fastem.mixture import Mixture
 from fastem.passes import ArrayRows, Passes, Runner
@@ -110,16 +108,11 @@ class Fits:
         Raises
         ------
         DegenerateComponentError
-            If a component collapses.
+            If a component collapses and could not be held up, or at all where ``strict``.
         """
         runs = self._runs(family, len(start.weights), (*self.callbacks, *callbacks))
         _, found = best_run(runs.finals(self.rows, {0: start}))
-        diagnostics = runs.guards[0].diagnose(found.params, self.n_samples)
-        if self.strict and diagnostics:
-            raise DegenerateComponentError(told(diagnostics), diagnostics[0].component)
-        return FitResult(
-            runs.family, found.params, found, (found.lower_bound,), runs.runner.engine.name, ("given",), diagnostics
-        )
+        return FitResult.of(runs, 0, found, self.n_samples, (found.lower_bound,), ("given",))
 
     def best_first(
         self, family: Gaussian, starts: Sequence[Stats], max_iter: int

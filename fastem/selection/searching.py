@@ -19,6 +19,7 @@ from fastem.em import Callback, OnInterrupt, Stopping
 from fastem.engines import choose_engine, pass_work
 from fastem.estimators import GaussianMixture
 from fastem.estimators.dispatch import as_collection
+from fastem.families import Gaussian
 from fastem.families.covariance_structures import SKLEARN_NAMES, STRUCTURES
 from fastem.passes import ArrayRows, Runner
 from fastem.progress import FitProgress, GridProgress, PassProgress, title_of
@@ -180,10 +181,7 @@ def search(
     seeds = [int(seed) for seed in rng.randint(np.iinfo(np.int32).max, size=n_init)]
     folds = make_folds(len(rows), n_folds, rng) if criterion == "cv" else None
     weight = as_weights(sample_weight, len(rows))
-    runner = Runner(choose_engine(engine, 0.0), n_threads)
-    # The numbers of a relative reg_covar depend on the rows alone: they are measured once.
-    measured = ArrayRows(rows, weight).scaled(next(iter(templates.values()))._family(), 1, runner)
-    families = {kind: replace(each._family(), reg_covar=measured.reg_covar) for kind, each in templates.items()}
+    families = _families(templates, ArrayRows(rows, weight), Runner(choose_engine(engine, 0.0), n_threads))
     work = max(pass_work(rows.shape, max(numbers), family.moments) for family in families.values())
     workers = Workers(n_threads, work, on_interrupt)
     fits = Fits.like(next(iter(templates.values())), rows, weight, workers, callbacks)
@@ -248,6 +246,12 @@ def _templates(
         if hasattr(named, "feature_names_in_"):
             template.feature_names_in_ = named.feature_names_in_
     return templates, as_rows(rows)
+
+
+def _families(templates: dict[str, GaussianMixture], rows: ArrayRows, runner: Runner) -> dict[str, Gaussian]:
+    """The family of each covariance type; rows are measured once for all of them, where ``reg_covar`` is relative."""
+    measured = rows.scaled(next(iter(templates.values()))._family(), 1, runner)
+    return {kind: replace(each._family(), reg_covar=measured.reg_covar) for kind, each in templates.items()}
 
 
 def _cross_validated(
