@@ -105,18 +105,26 @@ def _store(typingctx: Any, array: Any, row: Any, column: Any, value: Any) -> Any
     return types.void(array, types.intp, types.intp, value), codegen
 
 
-@intrinsic
-def _prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        word = ir.IntType(32)
-        pointer = _item(context, builder, sig.args[0], args[0], args[1:], ir.IntType(8))
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        # To read; into the second cache, since the first is full of the block at hand; data.
-        builder.call(function, [pointer, *(ir.Constant(word, n) for n in (0, 2, 1))])
-        return context.get_dummy_value()
+def _prefetching(locality: int) -> Any:
+    """Prefetch to read, into the first cache (3) or the second (2)."""
 
-    return types.void(array, types.intp, types.intp), codegen
+    @intrinsic
+    def _prefetch(typingctx: Any, array: Any, row: Any, column: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            word = ir.IntType(32)
+            pointer = _item(context, builder, sig.args[0], args[0], args[1:], ir.IntType(8))
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            # To read; the cache; data.
+            builder.call(function, [pointer, *(ir.Constant(word, n) for n in (0, locality, 1))])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, types.intp), codegen
+
+    return _prefetch
+
+
+_prefetch, _prefetch_near = _prefetching(2), _prefetching(3)
 
 
 @intrinsic
@@ -407,6 +415,10 @@ overload(vectors.store)(
     lambda array, row, column, vector: lambda array, row, column, vector: _store(array, row, column, vector)
 )
 overload(vectors.prefetch)(lambda array, row, column: lambda array, row, column: _prefetch(array, row, column))
+overload(vectors.prefetch_near)(
+    lambda array, row, column: lambda array, row, column: _prefetch_near(array, row, column)
+)
+overload(vectors.prefetch_sums)(lambda S, row, column: lambda S, row, column: _prefetch_near(S, row, column))
 overload(vectors.side_by_side)(lambda array: lambda array: array.strides[1] == array.itemsize)
 overload(vectors.load_rows)(lambda X, row, column: lambda X, row, column: _load_rows(X, row, column))
 overload(vectors.transpose)(

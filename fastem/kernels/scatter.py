@@ -15,6 +15,8 @@ from fastem.kernels.vectors import (
     lanes,
     load,
     n_vectors,
+    prefetch_near,
+    prefetch_sums,
     square_root,
     store,
     truncate,
@@ -360,9 +362,13 @@ def _tile_8x2(n, panel, at_r, at_x, at_y, n_features, k, i, j, scratch, S):
     b6 = zero(scratch)
     a7 = zero(scratch)
     b7 = zero(scratch)
+    _prefetch_sums(n_features, k, i, j, 2 * width, S)
     for b in range(n):
         x = load(scratch, 1, at_x + b * panel)
         y = load(scratch, 1, at_y + b * panel)
+        # Beside another thread on the core the panels come from the second cache.
+        prefetch_near(scratch, 1, at_x + (b + 8) * panel)
+        prefetch_near(scratch, 1, at_y + (b + 8) * panel)
         at = at_r + b * panel
         r = broadcast(scratch, 1, at)
         a0 = a0 + r * x
@@ -388,8 +394,45 @@ def _tile_8x2(n, panel, at_r, at_x, at_y, n_features, k, i, j, scratch, S):
         r = broadcast(scratch, 1, at + 7)
         a7 = a7 + r * x
         b7 = b7 + r * y
-    _add_eight(n_features, k, i, j, a0, a1, a2, a3, a4, a5, a6, a7, scratch, S)
-    _add_eight(n_features, k, i, j + width, b0, b1, b2, b3, b4, b5, b6, b7, scratch, S)
+    if i + 8 <= n_features and j + 2 * width <= n_features:
+        # Calls would pass the accumulators through memory.
+        at = 1 + n_features + i * n_features + j
+        add_lanes(S, k, at, a0)
+        add_lanes(S, k, at + width, b0)
+        at += n_features
+        add_lanes(S, k, at, a1)
+        add_lanes(S, k, at + width, b1)
+        at += n_features
+        add_lanes(S, k, at, a2)
+        add_lanes(S, k, at + width, b2)
+        at += n_features
+        add_lanes(S, k, at, a3)
+        add_lanes(S, k, at + width, b3)
+        at += n_features
+        add_lanes(S, k, at, a4)
+        add_lanes(S, k, at + width, b4)
+        at += n_features
+        add_lanes(S, k, at, a5)
+        add_lanes(S, k, at + width, b5)
+        at += n_features
+        add_lanes(S, k, at, a6)
+        add_lanes(S, k, at + width, b6)
+        at += n_features
+        add_lanes(S, k, at, a7)
+        add_lanes(S, k, at + width, b7)
+    else:
+        _add_eight(n_features, k, i, j, a0, a1, a2, a3, a4, a5, a6, a7, scratch, S)
+        _add_eight(n_features, k, i, j + width, b0, b1, b2, b3, b4, b5, b6, b7, scratch, S)
+
+
+def _prefetch_sums(n_features, k, i, j, n_columns, S):
+    """Have the sums of a tile read while it is at work: those of all components do not fit the second cache."""
+    end = S.shape[1] - 1
+    for row in range(i, min(i + 8, n_features)):
+        start = 1 + n_features + row * n_features + j
+        for column in range(0, n_columns, 8):
+            prefetch_sums(S, k, min(start + column, end))
+        prefetch_sums(S, k, min(start + n_columns - 1, end))
 
 
 def _tile_8x1(n, panel, at_r, at_x, n_features, k, i, j, scratch, S):

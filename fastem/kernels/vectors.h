@@ -315,6 +315,15 @@ static inline void fastem_prefetch(const fastem_real *p) {
 #endif
 }
 
+/* Into the first. */
+static inline void fastem_prefetch_near(const void *p) {
+#if defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(p, 0, 3);
+#else
+  (void)p;
+#endif
+}
+
 /* The next number of a counter that several threads share. */
 static inline Py_ssize_t fastem_take(Py_ssize_t *counter) {
 #if defined(_MSC_VER)

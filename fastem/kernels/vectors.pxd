@@ -10,6 +10,7 @@ cdef extern from "vectors.h" nogil:
     vec fastem_load(const real *)
     void fastem_store(real *, vec)
     void fastem_prefetch(const real *)
+    void fastem_prefetch_near(const void *)
     vec fastem_load_rows(const real *, Py_ssize_t)
     void fastem_transpose_rows(const real *, Py_ssize_t, real *, Py_ssize_t)
     void fastem_transpose_chosen(const real *, Py_ssize_t, const int *, Py_ssize_t, real *, Py_ssize_t)
@@ -66,6 +67,12 @@ cdef inline void add_lanes(double[:, ::1] S, Py_ssize_t row, Py_ssize_t column, 
 
 cdef inline void prefetch(const real[:, :] array, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
     fastem_prefetch(&array[row, column])
+
+cdef inline void prefetch_near(real[:, ::1] array, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    fastem_prefetch_near(&array[row, column])
+
+cdef inline void prefetch_sums(double[:, ::1] S, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    fastem_prefetch_near(&S[row, column])
 
 cdef inline bint side_by_side(const real[:, :] array) noexcept nogil:
     return array.strides[1] == <Py_ssize_t> sizeof(real)

@@ -51,6 +51,16 @@ def prefetch(array, row, column):
         raise IndexError(f"[{row}, {column}] is outside of shape {array.shape}")
 
 
+def prefetch_near(array, row, column):
+    """The same into the cache that is next to the processor, for what is read in a moment."""
+    prefetch(array, row, column)
+
+
+def prefetch_sums(S, row, column):
+    """The same of sums in double precision."""
+    prefetch(S, row, column)
+
+
 def side_by_side(array):
     """Whether the elements of a row are neighbours in memory, as ``transpose`` needs them."""
     return array.strides[1] == array.itemsize
