@@ -75,16 +75,14 @@ def _by_tiles(X, XT):
 
 def _prefetch_rows(X, start, n_rows):
     """Have rows of the next block read into the cache while this one is at work."""
-    # Short rows share a cache line; no division, which takes as long as a few rows do.
-    step = 1
-    while 2 * step * X.shape[1] <= 8:
-        step += step
-    row = start
-    stop = min(start + n_rows, X.shape[0])
-    while row < stop:
+    # Short rows share a cache line. Counted without a division, which would take as long as a few rows do.
+    shift = 0
+    for larger in range(1, 4):
+        if X.shape[1] << larger <= 8:
+            shift = larger
+    for index in range((min(n_rows, X.shape[0] - start) + (1 << shift) - 1) >> shift):
         for i in range(0, X.shape[1], 8):
-            prefetch(X, row, i)
-        row += step
+            prefetch(X, start + (index << shift), i)
 
 
 def _repeat_last(n_rows, XT):
