@@ -86,6 +86,22 @@ def test_runs_of_rows(case, engine, weighted, runs, dtype, rng):
         assert_close(found[0].log_likelihood, expected.log_likelihood, TOLERANCE[X.dtype.name], "log_likelihood")
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_features", [4, 6, 9])
+def test_components_near_and_far_and_without_rows(engine, n_features, dtype, rng):
+    """Moments of those near 0 are summed by pairs, of others about the mean, of those that a block lacks not at all."""
+    family = fastem.Gaussian("diag")
+    centres = np.array([0, 900, 1, -900, 2, 3, 500, 1, 0, -500, 2])
+    means = centres[:, None] + rng.uniform(-0.5, 0.5, size=(len(centres), n_features))
+    clusters = np.repeat([*range(len(centres)), *range(0, len(centres), 2)], 150)
+    X = (means[clusters] + rng.standard_normal((len(clusters), n_features))).astype(dtype)
+    weights = np.full(len(centres), 1 / len(centres))
+    params = family.from_precisions(weights, means, np.ones_like(means))
+    expected = fastem.get_engine("numpy").accumulate(family, X, params)
+    stats = fastem.get_engine(engine).accumulate(family, X, params)
+    assert_close(stats.S, expected.S, 10 * TOLERANCE[X.dtype.name], "S")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -144,7 +144,7 @@ def _load_rows(typingctx: Any, X: Any, row: Any, column: Any) -> Any:
 
 
 def _transposed(builder: Any, tile: list[Any]) -> list[Any]:
-    """The square tile's columns: vectors of two groups hold two tiles side by side."""
+    """The columns of two square tiles, whose rows the vectors hold side by side."""
     n, lanes = len(tile), tile[0].type.count
     lower = [lane // n * n + lane % n // 2 + lane % 2 * lanes for lane in range(lanes)]
     upper = [lane + n // 2 for lane in lower]
@@ -158,15 +158,15 @@ def _transpose_rows(context: Any, builder: Any, X_type: Any, X: Any, rows: list[
     """``rest``: the column, the target's type, the target, its column."""
     column, XT_type, XT, b = rest
     lanes = len(rows)
-    n, real = min(lanes, 8), _IR_TYPE[X_type.dtype]
+    n, real = lanes // 2, _IR_TYPE[X_type.dtype]
 
     def values(row: Any) -> Any:
         pointer = _item(context, builder, X_type, X, (row, column), ir.VectorType(real, n))
         return builder.load(pointer, align=X_type.dtype.bitwidth // 8)
 
-    tile = [values(row) for row in rows[:n]]
-    if lanes > n:
-        tile = [_lanes_of(builder, a, values(row), range(lanes)) for a, row in zip(tile, rows[n:], strict=True)]
+    # Half rows are put together on their way from memory; whole rows would take a stage of shuffles more.
+    pairs = zip(rows[:n], rows[n:], strict=True)
+    tile = [_lanes_of(builder, values(a), values(b), range(lanes)) for a, b in pairs]
     for r, vector in enumerate(_transposed(builder, tile)):
         index = (builder.add(column, ir.Constant(column.type, r)), b)
         pointer = _item(context, builder, XT_type, XT, index, vector.type)
@@ -439,6 +439,7 @@ overload(vectors.add_lane_sums)(
 overload(vectors.add_lanes)(
     lambda S, row, column, vector: lambda S, row, column, vector: _add_lanes(S, row, column, vector)
 )
+overload(vectors.in_register)(lambda vector: lambda vector: vector)
 overload(vectors.maximum)(lambda a, b: lambda a, b: _where_less(a, b, b, a))
 overload(vectors.all_less)(lambda a, b: lambda a, b: _all_less(a, b))
 overload(vectors.where_less)(

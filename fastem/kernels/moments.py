@@ -15,6 +15,7 @@ from fastem.kernels.scatter import (
 from fastem.kernels.vectors import (
     add_lane_sums,
     broadcast,
+    in_register,
     is_double,
     lane_sum,
     lanes,
@@ -76,14 +77,21 @@ def diag_moments(XT, n_rows, r, theta, scratch, S):
             scratch[2, k - first] = lane_sum(masses)
             S[k, 0] += scratch[2, k - first]
         for tile in range(n_tiles):
+            waiting = -1
             for k in range(first, end):
                 if scratch[2, k - first] == 0:
                     continue
-                if theta.shape[1] > 2 * n_features and _is_near(XT, theta, k, 4 * tile):
-                    masses = load(scratch, 1, (k - first) * width)
-                    _four_from_squares(XT, n_rows, r, theta, k, 4 * tile, masses, scratch, S)
-                else:
+                if theta.shape[1] <= 2 * n_features or not _is_near(XT, theta, k, 4 * tile):
                     _four_features(XT, n_rows, r, theta, k, 4 * tile, S)
+                elif not wide(XT):
+                    _four_from_squares(XT, n_rows, r, theta, first, k, 4 * tile, scratch, S)
+                elif waiting < 0:
+                    waiting = k
+                else:
+                    _two_from_squares(XT, n_rows, r, theta, first, waiting, k, 4 * tile, scratch, S)
+                    waiting = -1
+            if waiting >= 0:
+                _four_from_squares(XT, n_rows, r, theta, first, waiting, 4 * tile, scratch, S)
         for i in range(4 * n_tiles, n_features):
             for k in range(first, end):
                 if scratch[2, k - first] != 0:
@@ -114,7 +122,7 @@ def _is_near(XT, theta, k, i):
     return (a * a + b * b) + (c * c + d * d) < 16
 
 
-def _four_from_squares(XT, n_rows, r, theta, k, i, masses, scratch, S):
+def _four_from_squares(XT, n_rows, r, theta, first, k, i, scratch, S):
     """``_four_features`` by moments about 0, from squares that all components share."""
     width = lanes(XT)
     at = i * XT.shape[1]
@@ -137,7 +145,69 @@ def _four_from_squares(XT, n_rows, r, theta, k, i, masses, scratch, S):
         s1 = s1 + weight * load(scratch, 0, at + XT.shape[1] + b)
         s2 = s2 + weight * load(scratch, 0, at + 2 * XT.shape[1] + b)
         s3 = s3 + weight * load(scratch, 0, at + 3 * XT.shape[1] + b)
-    # Of d = x - m: sum r d = f - m sum r, sum r d^2 = s - m (f + sum r d).
+    masses = load(scratch, 1, (k - first) * width)
+    _add_about_mean(XT.shape[0], theta, k, i, masses, f0, f1, f2, f3, s0, s1, s2, s3, S)
+
+
+def _two_from_squares(XT, n_rows, r, theta, first, k, other, i, scratch, S):
+    """The same of two components: each value is read once for both. It takes 32 registers."""
+    width = lanes(XT)
+    at = i * XT.shape[1]
+    f0 = zero(XT)
+    f1 = zero(XT)
+    f2 = zero(XT)
+    f3 = zero(XT)
+    s0 = zero(XT)
+    s1 = zero(XT)
+    s2 = zero(XT)
+    s3 = zero(XT)
+    g0 = zero(XT)
+    g1 = zero(XT)
+    g2 = zero(XT)
+    g3 = zero(XT)
+    t0 = zero(XT)
+    t1 = zero(XT)
+    t2 = zero(XT)
+    t3 = zero(XT)
+    for v in range(n_vectors(XT, n_rows)):
+        b = v * width
+        p = load(r, k, b)
+        q = load(r, other, b)
+        x = in_register(load(XT, i, b))
+        f0 = f0 + p * x
+        g0 = g0 + q * x
+        x = in_register(load(XT, i + 1, b))
+        f1 = f1 + p * x
+        g1 = g1 + q * x
+        x = in_register(load(XT, i + 2, b))
+        f2 = f2 + p * x
+        g2 = g2 + q * x
+        x = in_register(load(XT, i + 3, b))
+        f3 = f3 + p * x
+        g3 = g3 + q * x
+        x = in_register(load(scratch, 0, at + b))
+        s0 = s0 + p * x
+        t0 = t0 + q * x
+        x = in_register(load(scratch, 0, at + XT.shape[1] + b))
+        s1 = s1 + p * x
+        t1 = t1 + q * x
+        x = in_register(load(scratch, 0, at + 2 * XT.shape[1] + b))
+        s2 = s2 + p * x
+        t2 = t2 + q * x
+        x = in_register(load(scratch, 0, at + 3 * XT.shape[1] + b))
+        s3 = s3 + p * x
+        t3 = t3 + q * x
+    masses = load(scratch, 1, (k - first) * width)
+    _add_about_mean(XT.shape[0], theta, k, i, masses, f0, f1, f2, f3, s0, s1, s2, s3, S)
+    masses = load(scratch, 1, (other - first) * width)
+    _add_about_mean(XT.shape[0], theta, other, i, masses, g0, g1, g2, g3, t0, t1, t2, t3, S)
+
+
+def _add_about_mean(n_features, theta, k, i, masses, f0, f1, f2, f3, s0, s1, s2, s3, S):
+    """Add moments about 0 of features ``i .. i + 3`` as those of ``d = x - m``.
+
+    ``sum r d = f - m sum r`` and ``sum r d^2 = s - m (f + sum r d)``.
+    """
     m0 = broadcast(theta, k, 1 + i)
     m1 = broadcast(theta, k, 2 + i)
     m2 = broadcast(theta, k, 3 + i)
@@ -151,7 +221,7 @@ def _four_from_squares(XT, n_rows, r, theta, k, i, masses, scratch, S):
     s1 = s1 - m1 * (f1 + d1)
     s2 = s2 - m2 * (f2 + d2)
     s3 = s3 - m3 * (f3 + d3)
-    add_lane_sums(S, k, 1 + XT.shape[0] + i, s0, s1, s2, s3)
+    add_lane_sums(S, k, 1 + n_features + i, s0, s1, s2, s3)
 
 
 def _four_features(XT, n_rows, r, theta, k, i, S):

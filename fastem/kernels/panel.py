@@ -27,7 +27,7 @@ def load_block(X, start, n_rows, XT):
     The last row is repeated up to whole vectors: padding stays as finite as the data.
     """
     height = lanes(XT)
-    width = min(height, 8)
+    width = (height + 1) // 2
     n_features = XT.shape[0]
     for v in range(n_rows // height):
         b = v * height
@@ -49,7 +49,7 @@ def load_block(X, start, n_rows, XT):
 def gather_block(X, order, panel, start, n_rows, XT):
     """The same of the rows ``panel + order[start] .. panel + order[start + n_rows - 1]``."""
     height = lanes(XT)
-    width = min(height, 8)
+    width = (height + 1) // 2
     n_features = XT.shape[0]
     n_whole = 0
     if _by_tiles(X, XT):
@@ -68,20 +68,21 @@ def gather_block(X, order, panel, start, n_rows, XT):
 
 
 def _by_tiles(X, XT):
-    """Whether rows are transposed by square tiles, half as long as value by value."""
+    """Whether rows are transposed by tiles, half as long as value by value."""
     height = lanes(XT)
-    return height > 1 and XT.shape[0] >= min(height, 8) and side_by_side(X)
+    return height > 1 and XT.shape[0] >= height // 2 and side_by_side(X)
 
 
 def _prefetch_rows(X, start, n_rows):
     """Have rows of the next block read into the cache while this one is at work."""
-    # Short rows share a cache line.
-    step = 1
-    if X.shape[1] < 8:
-        step = 8 // X.shape[1]
-    for index in range((min(n_rows, X.shape[0] - start) + step - 1) // step):
+    # Short rows share a cache line. Counted without a division, which would take as long as a few rows do.
+    shift = 0
+    for larger in range(1, 4):
+        if X.shape[1] << larger <= 8:
+            shift = larger
+    for index in range((min(n_rows, X.shape[0] - start) + (1 << shift) - 1) >> shift):
         for i in range(0, X.shape[1], 8):
-            prefetch(X, start + index * step, i)
+            prefetch(X, start + (index << shift), i)
 
 
 def _repeat_last(n_rows, XT):
@@ -138,11 +139,13 @@ def posterior(log_p, n_rows, rows):
         _normalise(log_p, 2 * pair * width, rows)
     total = 0.0
     # A loop of its own: the steps of a logarithm wait for each other, and those of several rows do not.
-    for v in range(n_vectors(log_p, n_rows)):
-        b = v * width
-        log_norm = load(rows, 2, b) + log_positive(load(rows, 1, b))
-        store(rows, 1, b, log_norm)
-        total += lane_sum(load(rows, 0, b) * log_norm)
+    for pair in range(n_vectors(log_p, n_rows) // 2):
+        b = 2 * pair * width
+        log_norm_a = load(rows, 2, b) + log_positive(load(rows, 1, b))
+        log_norm_b = load(rows, 2, b + width) + log_positive(load(rows, 1, b + width))
+        store(rows, 1, b, log_norm_a)
+        store(rows, 1, b + width, log_norm_b)
+        total += lane_sum(load(rows, 0, b) * log_norm_a + load(rows, 0, b + width) * log_norm_b)
     return total
 
 

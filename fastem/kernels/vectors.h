@@ -53,6 +53,13 @@ typedef int32_t fastem_bits32 __attribute__((vector_size(FASTEM_VECTOR_BYTES)));
 
 static inline fastem_vec fastem_load(const fastem_real *p) { return *(const fastem_vec_unaligned *)p; }
 static inline void fastem_store(fastem_real *p, fastem_vec v) { *(fastem_vec_unaligned *)p = v; }
+/* GCC reads a value from memory as often as it is used, as if that took no time. */
+static inline fastem_vec fastem_in_register(fastem_vec v) {
+#if defined(__AVX512F__) && FASTEM_VECTOR_BYTES == 64
+  __asm__("" : "+v"(v));
+#endif
+  return v;
+}
 static inline fastem_vec fastem_zero(void) { return (fastem_vec){0}; }
 static inline fastem_vec fastem_splat(fastem_real x) { return x - (fastem_vec){0}; }
 
@@ -110,8 +117,9 @@ static inline fastem_sixteen fastem_fold(fastem_vec v) {
 #define FASTEM_UNPACK(a, b, of) __builtin_shuffle(a, b, (FASTEM_BITS){FASTEM_EACH(of)})
 #endif
 
-/* Features of a tile that is transposed at once, and its groups of as many rows. */
-#define FASTEM_F (FASTEM_N < 8 ? FASTEM_N : 8)
+/* Features of a tile that is transposed at once, and of its two groups of as many rows, which a vector holds side by
+   side: half rows are put together on their way from memory, and a whole row would take a stage of shuffles more. */
+#define FASTEM_F (FASTEM_N / 2)
 #if FASTEM_VECTOR_BYTES / FASTEM_SIZE_OF(FASTEM_REAL) == 2
 #define FASTEM_ALL(of) of(0), of(1)
 #elif FASTEM_VECTOR_BYTES / FASTEM_SIZE_OF(FASTEM_REAL) == 4
@@ -136,22 +144,29 @@ static inline fastem_vec fastem_load_rows(const fastem_real *first, Py_ssize_t b
   fastem_vec vector = {FASTEM_ALL(FASTEM_ROW)};
   return vector;
 }
+/* FASTEM_F values from each of two places: one instruction after a load, where GCC would go through memory. */
+static inline fastem_vec fastem_load_halves(const fastem_real *low, const fastem_real *high) {
+#if FASTEM_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  const __m512d first = _mm512_castpd256_pd512(_mm256_loadu_pd((const double *)low));
+  return (fastem_vec)_mm512_insertf64x4(first, _mm256_loadu_pd((const double *)high), 1);
+#elif FASTEM_VECTOR_BYTES == 32 && defined(__AVX__)
+  const __m256d first = _mm256_castpd128_pd256(_mm_loadu_pd((const double *)low));
+  return (fastem_vec)_mm256_insertf128_pd(first, _mm_loadu_pd((const double *)high), 1);
+#else
+  typedef double eight __attribute__((aligned(sizeof(fastem_real)), may_alias));
+  typedef double eights __attribute__((vector_size(FASTEM_VECTOR_BYTES)));
+  eights both;
+  for (int i = 0; i < FASTEM_VECTOR_BYTES / 16; i++) {
+    both[i] = ((const eight *)low)[i];
+    both[i + FASTEM_VECTOR_BYTES / 16] = ((const eight *)high)[i];
+  }
+  return (fastem_vec)both;
+#endif
+}
 /* FASTEM_F values of each of FASTEM_N rows into FASTEM_F vectors, `step` apart. */
 static inline void fastem_transpose(const fastem_real *const *rows, fastem_real *out, Py_ssize_t step) {
   fastem_vec tile[FASTEM_F], turned[FASTEM_F];
-  for (int r = 0; r < FASTEM_F; r++) {
-#if FASTEM_VECTOR_BYTES == 64 && FASTEM_SIZE_OF(FASTEM_REAL) == 4
-    typedef fastem_real half __attribute__((vector_size(32)));
-    typedef fastem_real half_unaligned __attribute__((vector_size(32), aligned(4), may_alias));
-    union {
-      half part[2];
-      fastem_vec whole;
-    } both = {{*(const half_unaligned *)rows[r], *(const half_unaligned *)rows[r + 8]}};
-    tile[r] = both.whole;
-#else
-    tile[r] = fastem_load(rows[r]);
-#endif
-  }
+  for (int r = 0; r < FASTEM_F; r++) tile[r] = fastem_load_halves(rows[r], rows[r + FASTEM_F]);
   for (int stage = 1; stage < FASTEM_F; stage *= 2) {
     for (int r = 0; r < FASTEM_F / 2; r++) {
       turned[2 * r] = FASTEM_IN_TURN(tile[r], tile[r + FASTEM_F / 2], FASTEM_LOWER);
@@ -241,6 +256,7 @@ static inline fastem_vec fastem_mantissa(fastem_vec x) {
 typedef fastem_real fastem_vec;
 static inline fastem_vec fastem_load(const fastem_real *p) { return *p; }
 static inline void fastem_store(fastem_real *p, fastem_vec v) { *p = v; }
+static inline fastem_vec fastem_in_register(fastem_vec v) { return v; }
 static inline fastem_vec fastem_zero(void) { return 0; }
 static inline fastem_vec fastem_splat(fastem_real x) { return x; }
 static inline fastem_vec fastem_load_rows(const fastem_real *first, Py_ssize_t bytes) {

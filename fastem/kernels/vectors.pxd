@@ -19,6 +19,7 @@ cdef extern from "vectors.h" nogil:
     void fastem_add_lanes(double *, vec)
     vec fastem_splat(real)
     real lane_sum "fastem_lane_sum"(vec)
+    vec in_register "fastem_in_register"(vec)
     vec maximum "fastem_maximum"(vec, vec)
     bint all_less "fastem_all_less"(vec, vec)
     vec where_less "fastem_where_less"(vec, vec, vec, vec)

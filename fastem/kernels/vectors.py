@@ -76,7 +76,7 @@ def load_rows(X, row, column):
 def transpose(X, row, column, XT, b):
     """Rows ``row ...`` of ``X``, as many as a vector has lanes, into columns ``b ...`` of ``XT``.
 
-    Of their features it takes ``column ...``: 8, or as many as there are lanes where those are fewer.
+    Of their features it takes ``column ...``, half as many as there are lanes.
     """
     _transpose(X, range(row, row + LANES), column, XT, b)
 
@@ -89,7 +89,7 @@ def transpose_chosen(X, order, panel, start, column, XT, b):
 
 
 def _transpose(X, rows, column, XT, b):
-    end = column + min(LANES, 8)
+    end = column + LANES // 2
     if min(rows) < 0 or max(rows) >= X.shape[0] or column < 0 or end > X.shape[1]:
         raise IndexError(f"[{list(rows)}, {column}:{end}] is outside of shape {X.shape}")
     for row in range(column, end):
@@ -129,6 +129,11 @@ def add_lanes(S, row, column, vector):
     if row < 0 or column < 0 or column + LANES > S.shape[1]:
         raise IndexError(f"vector [{row}, {column}:{column + LANES}] is outside of shape {S.shape}")
     S[row, column : column + LANES] += vector
+
+
+def in_register(vector):
+    """The vector, held in a register for those who use it next, and not read from memory for each of them."""
+    return vector
 
 
 def maximum(a, b):
