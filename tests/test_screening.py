@@ -109,19 +109,25 @@ def test_grouped_rows(kernel_engine, weighted, rng):
     np.testing.assert_array_equal(threads.S, grouped.S)
 
 
-def test_order_is_by_component_within_panels(compiled_engine, rng):
-    from fastem.engines.kernel_engine import cut_rows
+def test_order_is_by_component(compiled_engine, rng, monkeypatch):
+    from fastem.engines import kernel_engine
 
     X, params = separated(rng, 9000)
     runner = fastem.get_engine(compiled_engine)
     order = runner.group_rows(FAMILY, X, params)
     labels = fastem.get_engine("numpy").evaluate(FAMILY, X, params, ("labels",)).labels
-    rows = cut_rows(len(X), K, D, "full", X.dtype, runner.is_wide).panel_rows
-    assert rows < len(X) / 2
-    for first in range(0, len(X), rows):
-        panel = order[first : first + rows]
-        assert sorted(panel) == list(range(len(panel)))
-        assert (np.diff(labels[first + panel]) >= 0).all()
+    rows = kernel_engine.cut_rows(len(X), K, D, "full", X.dtype, runner.is_wide).panel_rows
+    assert rows < len(X) / 4
+    panels = np.arange(len(X)) // rows * rows
+    assert sorted(panels + order) == list(range(len(X)))
+    assert (np.diff(labels[panels + order]) >= 0).all()
+    # No more than so many rows are grouped with each other.
+    monkeypatch.setattr(kernel_engine, "_GROUPED_ROWS", 2 * rows)
+    order = runner.group_rows(FAMILY, X, params)
+    for first in range(0, len(X), 2 * rows):
+        group = slice(first, first + 2 * rows)
+        assert sorted(panels[group] + order[group]) == list(range(first, min(first + 2 * rows, len(X))))
+        assert (np.diff(labels[panels[group] + order[group]]) >= 0).all()
 
 
 def test_the_numpy_engine_needs_no_order(rng):

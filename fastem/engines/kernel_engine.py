@@ -28,8 +28,9 @@ from fastem.stats import Moments, Stats, n_moments
 _NO_WEIGHT = np.empty(0)
 NO_ORDER = np.empty(0, dtype=np.int32)
 NONE_GIVEN = {dtype.char: np.empty((0, 0), dtype) for dtype in REALS}
-# Rows whose labels are held at a time.
-_LABELLED_ROWS = 2**20
+# Rows that are grouped with each other: many, so that a component's fill whole blocks, in memory that a processor's
+# tables of addresses still cover.
+_GROUPED_ROWS = 2**18
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
@@ -214,15 +215,18 @@ class KernelEngine(Engine):
     def group_rows(
         self, family: Family[Any], X: np.ndarray, params: Params, *, n_threads: int | None = None
     ) -> np.ndarray | None:
-        """For each panel its rows, counted from its first, by their likeliest components: 4 bytes a row."""
+        """For each place of a panel its row, counted from the panel's first: 4 bytes a row.
+
+        Panels are cut from the order of many panels' rows by their likeliest components: a row's place may be in another
+        panel than its own, before it or behind.
+        """
         cut = cut_rows(len(X), len(params.weights), X.shape[1], family.moments, X.dtype, self.is_wide)
         order = np.empty(len(X), dtype=np.int32)
-        step = max(1, _LABELLED_ROWS // cut.panel_rows) * cut.panel_rows
+        step = max(1, _GROUPED_ROWS // cut.panel_rows) * cut.panel_rows
         for start in range(0, len(X), step):
             labels = self.evaluate(family, X[start : start + step], params, ("labels",), n_threads=n_threads).labels
-            for first in range(0, len(labels), cut.panel_rows):
-                panel = slice(first, first + cut.panel_rows)
-                order[start + first : start + first + cut.panel_rows] = np.argsort(labels[panel], kind="stable")
+            begin = np.arange(len(labels)) // cut.panel_rows * cut.panel_rows
+            order[start : start + step] = np.argsort(labels, kind="stable") - begin
         return order
 
     def accumulate_given(

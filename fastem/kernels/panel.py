@@ -205,7 +205,7 @@ def accumulate_panel(
     """E-step over rows ``start .. stop``: write their moments into ``S`` and return their weighted log-likelihood.
 
     Responsibilities are the posterior, or ``given[n_rows, K]`` where that is not empty. Where ``order`` is not empty it
-    says which of the panel's rows, counted from ``start``, takes the place of each.
+    says which row of ``X``, counted from ``start``, takes the place of each.
     """
     block = XT.shape[1]
     total = 0.0
