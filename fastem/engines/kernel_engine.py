@@ -130,7 +130,12 @@ class Scratch:
     scratch: np.ndarray
 
     @classmethod
-    def allocate(cls, n: int, n_features: int, n_components: int, block: int, dtype: Any) -> Scratch:
+    def allocate(
+        cls, n: int, n_features: int, n_components: int, block: int, dtype: Any, *, listed: bool = False
+    ) -> Scratch:
+        """Memory for blocks of so many rows; ``listed`` with room for the list of ``kernels.shortlist``."""
+        if listed:
+            n_components += n_components // block + 1
         key = (n, n_features, n_components, block, dtype)
         kept: dict[Any, Scratch] = _kept.__dict__
         if key in kept:
@@ -217,8 +222,8 @@ class KernelEngine(Engine):
     ) -> np.ndarray | None:
         """For each place of a panel its row, counted from the panel's first: 4 bytes a row.
 
-        Panels are cut from the order of many panels' rows by their likeliest components: a row's place may be in another
-        panel than its own, before it or behind.
+        Panels are cut from the order of many panels' rows by their likeliest components: a row's place may be in
+        another panel than its own, before it or behind.
         """
         cut = cut_rows(len(X), len(params.weights), X.shape[1], family.moments, X.dtype, self.is_wide)
         order = np.empty(len(X), dtype=np.int32)
@@ -269,7 +274,8 @@ class KernelEngine(Engine):
         scratch = None
         for first, count in cut.groups(shape[0] * shape[1], threads):
             if scratch is None:
-                scratch = Scratch.allocate(min(count, threads), n_features, n_components, cut.block, packed.theta.dtype)
+                sizes = (n_features, n_components, cut.block)
+                scratch = Scratch.allocate(min(count, threads), *sizes, packed.theta.dtype, listed=True)
                 # Before the statistics of the panels, the sum of those before them.
                 S = np.empty((1 + count if cut.n_panels > 1 else 1, *shape))
                 sums = np.empty(count)

@@ -1,4 +1,5 @@
 from fastem.kernels.screening cimport screen
+from fastem.kernels.shortlist cimport has_list, listed, n_listed, set_listed, write_entry
 from fastem.kernels.vectors cimport real, vec, all_less, broadcast, lanes, load, n_vectors, store, zero
 from fastem.kernels.whitening cimport whiten
 

@@ -1,6 +1,7 @@
 """A pass over a panel of rows, block by block: the part that every family shares."""
 
 from fastem.kernels.elementary import exp_nonpositive, log_positive
+from fastem.kernels.shortlist import list_all, n_listed, spread
 from fastem.kernels.vectors import (
     all_less,
     fill,
@@ -121,7 +122,7 @@ def unit_weights(n_rows, rows):
 def load_responsibilities(given, start, n_rows, rows, log_p):
     """Given responsibilities, times the rows' weights, into ``log_p[K, B]``."""
     padded = n_vectors(rows, n_rows) * lanes(rows)
-    for k in range(log_p.shape[0]):
+    for k in range(given.shape[1]):
         for b in range(n_rows):
             log_p[k, b] = given[start + b, k] * rows[0, b]
         for b in range(n_rows, padded):
@@ -133,9 +134,14 @@ def posterior(log_p, n_rows, rows):
 
     Writes each row's log-likelihood into ``rows[1]`` and returns their weighted sum; ``rows[2]`` is working memory.
     """
+    return _posterior(log_p, log_p.shape[0], n_rows, rows)
+
+
+def _posterior(log_p, n_components, n_rows, rows):
+    """The same of the components in the first rows of ``log_p``."""
     width = lanes(log_p)
     for pair in range(n_vectors(log_p, n_rows) // 2):
-        _normalise(log_p, 2 * pair * width, rows)
+        _normalise(log_p, n_components, 2 * pair * width, rows)
     total = 0.0
     # A loop of its own: the steps of a logarithm wait for each other, and those of several rows do not.
     for v in range(n_vectors(log_p, n_rows)):
@@ -146,10 +152,9 @@ def posterior(log_p, n_rows, rows):
     return total
 
 
-def _normalise(log_p, b, rows):
+def _normalise(log_p, n_components, b, rows):
     """Responsibilities of the two vectors of rows from ``b``; ``rows[1]`` becomes a row's norm, ``rows[2]`` its top."""
     width = lanes(log_p)
-    n_components = log_p.shape[0]
     top_a = load(log_p, 0, b)
     top_b = load(log_p, 0, b + width)
     for k in range(1, n_components):
@@ -208,7 +213,9 @@ def accumulate_panel(
     says which row of ``X``, counted from ``start``, takes the place of each.
     """
     block = XT.shape[1]
+    n_components = theta.shape[0]
     total = 0.0
+    list_all(log_p, n_components)
     for k in range(S.shape[0]):
         for q in range(S.shape[1]):
             S[k, q] = 0
@@ -227,7 +234,8 @@ def accumulate_panel(
             load_responsibilities(given, first, n_rows, rows, log_p)
         else:
             log_density(XT, n_rows, theta, common, scratch, log_p)
-            total += posterior(log_p, n_rows, rows)
+            total += _posterior(log_p, n_listed(log_p, n_components), n_rows, rows)
+            spread(log_p, n_components, n_rows)
         accumulate(XT, n_rows, log_p, theta, scratch, S)
     return total
 
