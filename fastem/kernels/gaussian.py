@@ -43,8 +43,9 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
                 p = load(log_p, index, b)
                 q = load(log_p, index, b + width)
                 if all_less(p, load(scratch, 2, b)) and all_less(q, load(scratch, 2, b + width)):
-                    store(log_p, row, b, p)
-                    store(log_p, row, b + width, q)
+                    if row < index:
+                        store(log_p, row, b, p)
+                        store(log_p, row, b + width, q)
                     continue
             n_evaluated += 1
             square_a = zero(XT)
