@@ -7,7 +7,9 @@ from reference import assert_close
 import fastem
 import fastem.families.covariance_storage
 from fastem import Gaussian, passes
+from fastem.families import scratch_shape
 from fastem.families.screening import find_screening
+from fastem.kernels import gaussian, shortlist
 
 K, D = 24, 10
 FAMILY = Gaussian("full", reg_covar=0.0)
@@ -47,11 +49,14 @@ def test_no_bit_depends_on_it(kernel_engine, dtype, weighted, rng, monkeypatch):
     weight = rng.uniform(size=n_samples) * (rng.uniform(size=n_samples) > 0.2) if weighted else None
     assert FAMILY.pack(params, np.dtype(dtype)).common.size > 0
     runner = fastem.get_engine(kernel_engine)
+    order = runner.group_rows(FAMILY, X, params)
 
     def run():
         stats = runner.accumulate(FAMILY, X, params, sample_weight=weight)
+        grouped = runner.accumulate(FAMILY, X, params, sample_weight=weight, order=order)
         found = runner.evaluate(FAMILY, X, params, ("labels", "log_likelihood", "responsibilities"))
-        return stats.S, stats.log_likelihood, found.labels, found.log_likelihood, found.responsibilities
+        sums = stats.S, stats.log_likelihood, grouped.S, grouped.log_likelihood
+        return *sums, found.labels, found.log_likelihood, found.responsibilities
 
     screened = run()
     monkeypatch.setattr(fastem.families.covariance_storage, "find_screening", lambda *arguments: None)
@@ -59,6 +64,39 @@ def test_no_bit_depends_on_it(kernel_engine, dtype, weighted, rng, monkeypatch):
     for one, other in zip(screened, run(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert (screened[-1] == 0).mean() > 0.5
+
+
+@pytest.mark.parametrize("of", ["one", "several"])
+def test_a_block_lists_its_components(of, rng):
+    X, params = separated(rng, 3000)
+    labels = fastem.get_engine("numpy").evaluate(FAMILY, X, params, ("labels",)).labels
+    block = 32
+    rows = X[labels == 0] if of == "one" else X[np.argsort(labels, kind="stable")[:1000:32]]
+    XT = np.ascontiguousarray(rows[:block].T)
+    packed = FAMILY.pack(params, np.dtype(np.float64))
+    scratch = np.empty(scratch_shape(D, block))
+    every, those = np.empty((K, block)), np.empty((K + (K + 1) // block + 1, block))
+    gaussian.full_log_density(XT, block, packed.theta[:, : -4 - D].copy(), np.empty((1, 0)), scratch, every)
+    shortlist.list_all(those, K)
+    gaussian.full_log_density(XT, block, packed.theta, packed.common, scratch, those)
+    kept = [shortlist.listed(those, K, index) for index in range(shortlist.n_listed(those, K))]
+    counts = every >= every.max(axis=0) - 50
+    assert set(np.flatnonzero(counts.any(axis=1))) <= set(kept)
+    assert len(kept) <= counts.any(axis=1).sum() + 2 < K
+    shortlist.spread(those, K, block)
+    np.testing.assert_array_equal(those[:K][counts], every[counts])
+
+
+def test_a_list_longer_than_a_block():
+    log_p = np.zeros((100 + 100 // 32 + 1, 32))
+    shortlist.list_all(log_p, 100)
+    assert [shortlist.listed(log_p, 100, index) for index in range(shortlist.n_listed(log_p, 100))] == [*range(100)]
+    for index, k in enumerate(range(40, 100)):
+        shortlist.write_entry(log_p, 100, index, k)
+        log_p[index] = k
+    shortlist.set_listed(log_p, 60)
+    shortlist.spread(log_p, 100, 32)
+    assert (log_p[40:100] == np.arange(40, 100)[:, None]).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -109,19 +147,25 @@ def test_grouped_rows(kernel_engine, weighted, rng):
     np.testing.assert_array_equal(threads.S, grouped.S)
 
 
-def test_order_is_by_component_within_panels(compiled_engine, rng):
-    from fastem.engines.kernel_engine import cut_rows
+def test_order_is_by_component(compiled_engine, rng, monkeypatch):
+    from fastem.engines import kernel_engine
 
     X, params = separated(rng, 9000)
     runner = fastem.get_engine(compiled_engine)
     order = runner.group_rows(FAMILY, X, params)
     labels = fastem.get_engine("numpy").evaluate(FAMILY, X, params, ("labels",)).labels
-    rows = cut_rows(len(X), K, D, "full", X.dtype, runner.is_wide).panel_rows
-    assert rows < len(X) / 2
-    for first in range(0, len(X), rows):
-        panel = order[first : first + rows]
-        assert sorted(panel) == list(range(len(panel)))
-        assert (np.diff(labels[first + panel]) >= 0).all()
+    rows = kernel_engine.cut_rows(len(X), K, D, "full", X.dtype, runner.is_wide).panel_rows
+    assert rows < len(X) / 4
+    panels = np.arange(len(X)) // rows * rows
+    assert sorted(panels + order) == list(range(len(X)))
+    assert (np.diff(labels[panels + order]) >= 0).all()
+    # No more than so many rows are grouped with each other.
+    monkeypatch.setattr(kernel_engine, "_GROUPED_ROWS", 2 * rows)
+    order = runner.group_rows(FAMILY, X, params)
+    for first in range(0, len(X), 2 * rows):
+        group = slice(first, first + 2 * rows)
+        assert sorted(panels[group] + order[group]) == list(range(first, min(first + 2 * rows, len(X))))
+        assert (np.diff(labels[panels[group] + order[group]]) >= 0).all()
 
 
 def test_the_numpy_engine_needs_no_order(rng):

@@ -28,8 +28,9 @@ from fastem.stats import Moments, Stats, n_moments
 _NO_WEIGHT = np.empty(0)
 NO_ORDER = np.empty(0, dtype=np.int32)
 NONE_GIVEN = {dtype.char: np.empty((0, 0), dtype) for dtype in REALS}
-# Rows whose labels are held at a time.
-_LABELLED_ROWS = 2**20
+# Rows that are grouped with each other: many, so that a component's fill whole blocks, in memory that a processor's
+# tables of addresses still cover.
+_GROUPED_ROWS = 2**18
 # Work of a panel in multiply-adds: about 10 ms, so that Ctrl-C is answered at once and threads end together.
 _PANEL_WORK = 2e8
 _PANEL_ROWS = (1024, 16384)
@@ -129,7 +130,12 @@ class Scratch:
     scratch: np.ndarray
 
     @classmethod
-    def allocate(cls, n: int, n_features: int, n_components: int, block: int, dtype: Any) -> Scratch:
+    def allocate(
+        cls, n: int, n_features: int, n_components: int, block: int, dtype: Any, *, listed: bool = False
+    ) -> Scratch:
+        """Memory for blocks of so many rows; ``listed`` with room for the list of ``kernels.shortlist``."""
+        if listed:
+            n_components += (n_components + 1) // block + 1
         key = (n, n_features, n_components, block, dtype)
         kept: dict[Any, Scratch] = _kept.__dict__
         if key in kept:
@@ -216,15 +222,18 @@ class KernelEngine(Engine):
     def group_rows(
         self, family: Family[Any], X: np.ndarray, params: Params, *, n_threads: int | None = None
     ) -> np.ndarray | None:
-        """For each panel its rows, counted from its first, by their likeliest components: 4 bytes a row."""
+        """For each place of a panel its row, counted from the panel's first: 4 bytes a row.
+
+        Panels are cut from the order of many panels' rows by their likeliest components: a row's place may be in
+        another panel than its own, before it or behind.
+        """
         cut = cut_rows(len(X), len(params.weights), X.shape[1], family.moments, X.dtype, self.is_wide)
         order = np.empty(len(X), dtype=np.int32)
-        step = max(1, _LABELLED_ROWS // cut.panel_rows) * cut.panel_rows
+        step = max(1, _GROUPED_ROWS // cut.panel_rows) * cut.panel_rows
         for start in range(0, len(X), step):
             labels = self.evaluate(family, X[start : start + step], params, ("labels",), n_threads=n_threads).labels
-            for first in range(0, len(labels), cut.panel_rows):
-                panel = slice(first, first + cut.panel_rows)
-                order[start + first : start + first + cut.panel_rows] = np.argsort(labels[panel], kind="stable")
+            begin = np.arange(len(labels)) // cut.panel_rows * cut.panel_rows
+            order[start : start + step] = np.argsort(labels, kind="stable") - begin
         return order
 
     def accumulate_given(
@@ -272,7 +281,8 @@ class KernelEngine(Engine):
         scratch = None
         for first, count in cut.groups(shape[0] * shape[1], threads):
             if scratch is None:
-                scratch = Scratch.allocate(min(count, threads), n_features, n_components, cut.block, packed.theta.dtype)
+                sizes = (n_features, n_components, cut.block)
+                scratch = Scratch.allocate(min(count, threads), *sizes, packed.theta.dtype, listed=True)
                 # Before the statistics of the panels, the sum of those before them.
                 S = np.empty((1 + count if cut.n_panels > 1 else 1, *shape))
                 sums = np.empty(count)
@@ -319,21 +329,26 @@ class KernelEngine(Engine):
     ) -> None:
         """The same of copies of the group's rows, rounded to the float type of the parameters."""
         X, weight, given, order = data
+        begin, end = cut.start(first), min(cut.start(first + len(S)), cut.n_samples)
         layout: Any = "C" if X.flags.c_contiguous else "F"
-        these = slice(cut.start(first), min(cut.start(first + len(S)), cut.n_samples))
-        rounded = np.empty((these.stop - these.start, X.shape[1]), packed.theta.dtype, layout)
+        rounded = np.empty((end - begin, X.shape[1]), packed.theta.dtype, layout)
+        copied_weight = weight[begin:end] if order.size == 0 else np.empty(min(len(weight), end - begin))
         panels = counter()
 
         def copy() -> None:
             while (panel := next(panels)) < len(S):
-                begin = panel * cut.panel_rows
-                rows = rounded[begin : begin + cut.panel_rows]
+                to = slice(panel * cut.panel_rows, min((panel + 1) * cut.panel_rows, end - begin))
+                rows: Any = slice(begin + to.start, begin + to.stop)
+                if order.size > 0:
+                    rows = begin + to.start + order[rows]
+                    if weight.size > 0:
+                        copied_weight[to] = weight[rows]
                 with np.errstate(over="ignore"):
-                    np.copyto(rows, X[these.start + begin :][: len(rows)], casting="same_kind")
+                    np.copyto(rounded[to], X[rows], casting="same_kind")
 
         run_on_threads(copy, min(n_threads, len(S)))
-        whole = replace(cut, n_samples=len(rounded), begin=0)
-        data = (rounded, weight[these], given, order[these])
+        whole = replace(cut, n_samples=end - begin, begin=0)
+        data = (rounded, copied_weight, given, NO_ORDER)
         self._accumulate_group(kernels, data, whole, 0, packed, scratch, S, sums, n_threads)
 
     def evaluate(

@@ -1,4 +1,5 @@
 from fastem.kernels.screening cimport screen
+from fastem.kernels.shortlist cimport listed, n_listed, note_active, set_listed, shortens, write_entry
 from fastem.kernels.vectors cimport real, vec, all_less, broadcast, lanes, load, n_vectors, store, wide, zero
 from fastem.kernels.whitening cimport whiten
 

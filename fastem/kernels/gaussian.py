@@ -6,6 +6,7 @@ diagonal covariances from ``x p - mean p``, whose one rounding is of the mean.
 """
 
 from fastem.kernels.screening import screen
+from fastem.kernels.shortlist import listed, n_listed, note_active, set_listed, shortens, write_entry
 from fastem.kernels.vectors import all_less, broadcast, lanes, load, n_vectors, store, wide, zero
 from fastem.kernels.whitening import whiten
 
@@ -16,10 +17,11 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
     Columns ``j .. j + 3`` of a tile are stored row by row down to the diagonal (4 values for each of the rows
     ``0 .. j + 3``, zeros below the diagonal included); the up to 3 last columns stand one by one (``j + 1`` values
     each). Where ``common`` is not empty it says how to find the components that can matter; the others' values are
-    bounds, and below all that counts.
+    bounds, and below all that counts, or left out of the list of ``log_p``, where it has one.
     """
     width = lanes(XT)
     n_features = XT.shape[0]
+    n_components = theta.shape[0]
     n_tiles = n_features // 4
     # With 32 vector registers two tiles at a time: fewer reads, and twice as many sums that do not wait for each other.
     # With two tiles in all, what the first one stores is not worth it.
@@ -32,14 +34,25 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
         n_kept -= 4
     if common.shape[1] > 0:
         screen(XT, n_rows, theta, common, scratch, log_p)
-    for k in range(theta.shape[0]):
+    n_active = 0
+    for index in range(n_listed(log_p, n_components)):
+        k = listed(log_p, n_components, index)
+        row = index
+        if shortens(log_p, n_components):
+            row = n_active
+        n_evaluated = 0
         constant = broadcast(theta, k, 0)
         for strip in range(n_vectors(XT, n_rows) // 2):
             b = strip * 2 * width
             if common.shape[1] > 0:
-                ruled_out = all_less(load(log_p, k, b), load(scratch, 2, b))
-                if ruled_out and all_less(load(log_p, k, b + width), load(scratch, 2, b + width)):
+                p = load(log_p, index, b)
+                q = load(log_p, index, b + width)
+                if all_less(p, load(scratch, 2, b)) and all_less(q, load(scratch, 2, b + width)):
+                    if row < index:
+                        store(log_p, row, b, p)
+                        store(log_p, row, b + width, q)
                     continue
+            n_evaluated += 1
             square_a = zero(XT)
             square_b = zero(XT)
             at = 1 + n_features
@@ -317,8 +330,16 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
                     b0 = b0 + p0 * load(scratch, 0, (2 * i + 1) * width)
                 square_a = square_a + a0 * a0
                 square_b = square_b + b0 * b0
-            store(log_p, k, b, constant - square_a)
-            store(log_p, k, b + width, constant - square_b)
+            store(log_p, row, b, constant - square_a)
+            store(log_p, row, b + width, constant - square_b)
+        if n_evaluated > 0:
+            if shortens(log_p, n_components):
+                write_entry(log_p, n_components, n_active, k)
+            n_active += 1
+    if common.shape[1] > 0:
+        if shortens(log_p, n_components):
+            set_listed(log_p, n_active)
+        note_active(log_p, n_components, n_active)
 
 
 def _difference(XT, theta, k, i, b, place, scratch):
@@ -338,7 +359,7 @@ def tied_log_density(XT, n_rows, theta, common, scratch, log_p):
     n_features = XT.shape[0]
     for strip in range(n_vectors(XT, n_rows) // 2):
         b = strip * 2 * width
-        whiten(XT, b, common, scratch)
+        whiten(XT, b, common, 0, scratch)
         for k in range(theta.shape[0]):
             constant = broadcast(theta, k, 0)
             square_a = zero(XT)

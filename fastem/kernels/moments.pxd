@@ -1,4 +1,5 @@
 from fastem.kernels.scatter cimport few_features, is_dense, outermost_vector, rows_to_panels, scatter_panels, scatter_vectors
+from fastem.kernels.shortlist cimport listed, n_listed
 from fastem.kernels.vectors cimport real, vec, add_lane_sums, broadcast, in_register, is_double, lane_sum, lanes, load, n_vectors, store, wide, zero
 
 cdef inline vec _mass(Py_ssize_t n_rows, real[:, ::1] r, Py_ssize_t k) noexcept nogil

@@ -12,6 +12,7 @@ from fastem.kernels.scatter import (
     scatter_panels,
     scatter_vectors,
 )
+from fastem.kernels.shortlist import listed, n_listed
 from fastem.kernels.vectors import (
     add_lane_sums,
     broadcast,
@@ -282,7 +283,8 @@ def full_moments(XT, n_rows, r, theta, scratch, S):
     n_features = XT.shape[0]
     few = few_features(wide(XT))
     in_panels = 0
-    for k in range(theta.shape[0]):
+    for index in range(n_listed(r, theta.shape[0])):
+        k = listed(r, theta.shape[0], index)
         mass = lane_sum(_mass(n_rows, r, k))
         if mass == 0:
             continue

@@ -1,6 +1,7 @@
 """A pass over a panel of rows, block by block: the part that every family shares."""
 
 from fastem.kernels.elementary import exp_nonpositive, log_positive
+from fastem.kernels.shortlist import list_all, n_listed, note_active, spread
 from fastem.kernels.vectors import (
     all_less,
     fill,
@@ -56,6 +57,7 @@ def gather_block(X, order, panel, start, n_rows, XT):
         n_whole = n_rows // height * height
     for v in range(n_whole // height):
         b = v * height
+        _prefetch_chosen(X, order, panel, start + XT.shape[1] + b, height)
         for tile in range(n_features // width):
             transpose_chosen(X, order, panel, start + b, tile * width, XT, b)
         if n_features % width > 0:
@@ -83,6 +85,13 @@ def _prefetch_rows(X, start, n_rows):
     for index in range((min(n_rows, X.shape[0] - start) + (1 << shift) - 1) >> shift):
         for i in range(0, X.shape[1], 8):
             prefetch(X, start + (index << shift), i)
+
+
+def _prefetch_chosen(X, order, panel, start, n_rows):
+    """The same of the rows of the next block that ``order`` says."""
+    for index in range(start, min(start + n_rows, order.shape[0])):
+        for i in range(0, X.shape[1], 8):
+            prefetch(X, panel + order[index], i)
 
 
 def _repeat_last(n_rows, XT):
@@ -122,7 +131,7 @@ def unit_weights(n_rows, rows):
 def load_responsibilities(given, start, n_rows, rows, log_p):
     """Given responsibilities, times the rows' weights, into ``log_p[K, B]``."""
     padded = n_vectors(rows, n_rows) * lanes(rows)
-    for k in range(log_p.shape[0]):
+    for k in range(given.shape[1]):
         for b in range(n_rows):
             log_p[k, b] = given[start + b, k] * rows[0, b]
         for b in range(n_rows, padded):
@@ -134,9 +143,14 @@ def posterior(log_p, n_rows, rows):
 
     Writes each row's log-likelihood into ``rows[1]`` and returns their weighted sum; ``rows[2]`` is working memory.
     """
+    return _posterior(log_p, log_p.shape[0], n_rows, rows)
+
+
+def _posterior(log_p, n_components, n_rows, rows):
+    """The same of the components in the first rows of ``log_p``."""
     width = lanes(log_p)
     for pair in range(n_vectors(log_p, n_rows) // 2):
-        _normalise(log_p, 2 * pair * width, rows)
+        _normalise(log_p, n_components, 2 * pair * width, rows)
     total = 0.0
     # A loop of its own: the steps of a logarithm wait for each other, and those of several rows do not.
     for pair in range(n_vectors(log_p, n_rows) // 2):
@@ -149,10 +163,9 @@ def posterior(log_p, n_rows, rows):
     return total
 
 
-def _normalise(log_p, b, rows):
+def _normalise(log_p, n_components, b, rows):
     """Responsibilities of the two vectors of rows from ``b``; ``rows[1]`` becomes a row's norm, ``rows[2]`` its top."""
     width = lanes(log_p)
-    n_components = log_p.shape[0]
     top_a = load(log_p, 0, b)
     top_b = load(log_p, 0, b + width)
     for k in range(1, n_components):
@@ -208,10 +221,13 @@ def accumulate_panel(
     """E-step over rows ``start .. stop``: write their moments into ``S`` and return their weighted log-likelihood.
 
     Responsibilities are the posterior, or ``given[n_rows, K]`` where that is not empty. Where ``order`` is not empty it
-    says which of the panel's rows, counted from ``start``, takes the place of each.
+    says which row of ``X``, counted from ``start``, takes the place of each.
     """
     block = XT.shape[1]
+    n_components = theta.shape[0]
     total = 0.0
+    list_all(log_p, n_components)
+    note_active(log_p, n_components, 0)
     for k in range(S.shape[0]):
         for q in range(S.shape[1]):
             S[k, q] = 0
@@ -230,7 +246,8 @@ def accumulate_panel(
             load_responsibilities(given, first, n_rows, rows, log_p)
         else:
             log_density(XT, n_rows, theta, common, scratch, log_p)
-            total += posterior(log_p, n_rows, rows)
+            total += _posterior(log_p, n_listed(log_p, n_components), n_rows, rows)
+            spread(log_p, n_components, n_rows)
         accumulate(XT, n_rows, log_p, theta, scratch, S)
     return total
 

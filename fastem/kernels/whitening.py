@@ -3,11 +3,11 @@
 from fastem.kernels.vectors import broadcast, lanes, load, store, zero
 
 
-def whiten(XT, b, common, scratch):
-    """``y = (x - centre) factor`` of the two vectors of rows from column ``b``, into ``scratch[1]``.
+def whiten(XT, b, common, start, scratch):
+    """``y = (x - centre) factor`` of the two vectors of rows from column ``b``, into ``scratch[1]`` from ``start`` on.
 
     ``common[0] = [centre (D), factor]`` with the factor packed by tiles as in ``full_log_density``. Feature ``j`` of
-    the first vector stands at column ``2 j width``, that of the second behind it.
+    the first vector stands at column ``start + 2 j width``, that of the second behind it.
     """
     width = lanes(XT)
     n_features = XT.shape[0]
@@ -41,7 +41,7 @@ def whiten(XT, b, common, scratch):
             b1 = b1 + p1 * y
             b2 = b2 + p2 * y
             b3 = b3 + p3 * y
-        out = 8 * tile * width
+        out = start + 8 * tile * width
         store(scratch, 1, out, a0)
         store(scratch, 1, out + width, b0)
         store(scratch, 1, out + 2 * width, a1)
@@ -58,5 +58,5 @@ def whiten(XT, b, common, scratch):
             at += 1
             a0 = a0 + p0 * load(scratch, 0, 2 * i * width)
             b0 = b0 + p0 * load(scratch, 0, (2 * i + 1) * width)
-        store(scratch, 1, 2 * j * width, a0)
-        store(scratch, 1, (2 * j + 1) * width, b0)
+        store(scratch, 1, start + 2 * j * width, a0)
+        store(scratch, 1, start + (2 * j + 1) * width, b0)
