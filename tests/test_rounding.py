@@ -72,10 +72,12 @@ def test_any_number_of_threads_and_any_order_of_rows(engine, rng):
     one, other = (run.accumulate(case.family, X, params, rounded=True, n_threads=n) for n in (1, 2))
     np.testing.assert_array_equal(one.S, other.S)
     assert one.log_likelihood == other.log_likelihood
-    order = run.group_rows(case.family, X, params)
+    order, weight = run.group_rows(case.family, X, params), rng.uniform(size=len(X))
     if order is not None:
-        grouped = run.accumulate(case.family, X, params, rounded=True, order=order)
-        statistics_agree(grouped, one, 1e-6)
+        for options in ({}, {"sample_weight": weight}):
+            plain = run.accumulate(case.family, X, params, rounded=True, **options)
+            grouped = run.accumulate(case.family, X, params, rounded=True, order=order, **options)
+            statistics_agree(grouped, plain, 1e-6)
 
 
 def test_what_bears_rounding(case, rng):

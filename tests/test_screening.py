@@ -50,12 +50,17 @@ def test_no_bit_depends_on_it(kernel_engine, dtype, weighted, rng, monkeypatch):
     assert FAMILY.pack(params, np.dtype(dtype)).common.size > 0
     runner = fastem.get_engine(kernel_engine)
     order = runner.group_rows(FAMILY, X, params)
+    # Blocks of few components, of all of them, and of few again: the list is of use, then not, and then again.
+    third = n_samples // 3
+    by_component = np.argsort(runner.evaluate(FAMILY, X, params, ("labels",)).labels, kind="stable")
+    mixed = np.concatenate([X[by_component[:third]], X[third : 2 * third], X[by_component[2 * third :]]])
 
     def run():
         stats = runner.accumulate(FAMILY, X, params, sample_weight=weight)
         grouped = runner.accumulate(FAMILY, X, params, sample_weight=weight, order=order)
         found = runner.evaluate(FAMILY, X, params, ("labels", "log_likelihood", "responsibilities"))
-        sums = stats.S, stats.log_likelihood, grouped.S, grouped.log_likelihood
+        both = runner.accumulate(FAMILY, mixed, params, sample_weight=weight)
+        sums = stats.S, stats.log_likelihood, grouped.S, grouped.log_likelihood, both.S, both.log_likelihood
         return *sums, found.labels, found.log_likelihood, found.responsibilities
 
     screened = run()
@@ -78,6 +83,7 @@ def test_a_block_lists_its_components(of, rng):
     every, those = np.empty((K, block)), np.empty((K + (K + 1) // block + 1, block))
     gaussian.full_log_density(XT, block, packed.theta[:, : -4 - D].copy(), np.empty((1, 0)), scratch, every)
     shortlist.list_all(those, K)
+    shortlist.note_active(those, K, 0)
     gaussian.full_log_density(XT, block, packed.theta, packed.common, scratch, those)
     kept = [shortlist.listed(those, K, index) for index in range(shortlist.n_listed(those, K))]
     counts = every >= every.max(axis=0) - 50
