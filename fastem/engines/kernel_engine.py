@@ -38,7 +38,7 @@ _PANEL_ROWS = (1024, 16384)
 # read once a block; less where scatter matrices are summed from copies of the block in its scratch. Not 1 or 2 KiB,
 # whose rows share addresses modulo 4096: the posterior of 64 components took up to twice as long.
 _BLOCK, _COPIED_BLOCK = 192, 160
-# Statistics of panels that wait to be added, in bytes.
+# Statistics of panels that wait to be added, and their rows where these are copies, in bytes.
 _GROUP_BYTES = 16 * 2**20
 # Statistics of this many values and more are added by several threads.
 _PARALLEL_VALUES = 2**15
@@ -269,17 +269,18 @@ class KernelEngine(Engine):
         n_components = packed.theta.shape[0]
         about = (n_samples, n_components, n_features, moments, X.dtype, self.is_wide)
         cut = cut_rows(*about) if runs is None else cut_runs(runs, *about)
-        run_group = self._accumulate_group
+        shape = (n_components, n_moments(moments, n_features))
+        run_group, panel_values = self._accumulate_group, math.prod(shape)
         if packed.theta.dtype != X.dtype:
             # The panels of the rows as they are: an order of them is by panels.
             cut = replace(cut, block=block_rows(n_features, moments, packed.theta.dtype, self.is_wide))
             run_group = self._accumulate_rounded
+            panel_values += cut.panel_rows * n_features // 2
         threads = resolve_threads(n_threads, cut.work)
         weight = as_kernel_weight(sample_weight)
-        shape = (n_components, n_moments(moments, n_features))
         log_likelihood = 0.0
         scratch = None
-        for first, count in cut.groups(shape[0] * shape[1], threads):
+        for first, count in cut.groups(panel_values, threads):
             if scratch is None:
                 sizes = (n_features, n_components, cut.block)
                 scratch = Scratch.allocate(min(count, threads), *sizes, packed.theta.dtype, listed=True)
