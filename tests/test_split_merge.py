@@ -68,7 +68,8 @@ def test_a_move_finds_the_clusters(X, stuck, structure):
     best = fastem.fit(X, family, 4, start=family.make_params(np.full(4, 0.25), CENTRES, covariances), tol=1e-6)
     assert plain.run.lower_bound < best.run.lower_bound - 0.05
     assert moved.run.lower_bound == pytest.approx(best.run.lower_bound, abs=2e-3)
-    assert moved.lower_bounds == plain.lower_bounds
+    # Callbacks see iterations one by one; without one they are one call, which rounds in another order.
+    assert moved.lower_bounds == pytest.approx(plain.lower_bounds, rel=1e-13)
     assert set(seen) == {0}
 
 
