@@ -265,10 +265,11 @@ def test_asv_finds_its_suites(tmp_path):
     modules = [f"{folder.name}.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"]
     assert any("bench_" in module for module in modules)
     lines = [
-        "import importlib.util, sys",
+        "import importlib.util as importing, sys",
         f"name, folder = {folder.name!r}, {str(folder)!r}",
-        "spec = importlib.util.spec_from_file_location(name, folder + '/__init__.py', submodule_search_locations=[folder])",
-        "sys.modules[name] = importlib.util.module_from_spec(spec)",
+        "file = folder + '/__init__.py'",
+        "spec = importing.spec_from_file_location(name, file, submodule_search_locations=[folder])",
+        "sys.modules[name] = importing.module_from_spec(spec)",
         "spec.loader.exec_module(sys.modules[name])",
         *(f"import {module}" for module in modules),
     ]
