@@ -34,6 +34,7 @@ class Pass:
         self.engine = get_engine(engine)
         self.X, self.family, self.start = make_problem(SHAPES[shape], dtype)
         self.accumulate()
+        self.time_rounded(engine, dtype, shape)
         self.evaluate("labels")
 
     def accumulate(self) -> None:
