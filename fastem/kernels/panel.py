@@ -90,8 +90,12 @@ def _prefetch_rows(X, start, n_rows):
 def _prefetch_chosen(X, order, panel, start, n_rows):
     """The same of the rows of the next block that ``order`` says."""
     for index in range(start, min(start + n_rows, order.shape[0])):
+        row = panel + order[index]
+        # Behind the panel's end the order counts from another row.
+        if row < 0 or row >= X.shape[0]:
+            continue
         for i in range(0, X.shape[1], 8):
-            prefetch(X, panel + order[index], i)
+            prefetch(X, row, i)
 
 
 def _repeat_last(n_rows, XT):
