@@ -176,8 +176,9 @@ class Runs:
         def run_one(index: int, on_interrupt: OnInterrupt, stop: Sequence[Callback]) -> EMResult[Any]:
             guard = Guard(self.family, loop.strict)
             self.guards[index], self.passes[index] = guard, passes
-            steps, e_step = None, passes.of_one_run()
-            if loop.accelerate is not None:
+            if loop.accelerate is None:
+                steps, e_step = None, passes.of_one_run()
+            else:
                 rounded = passes.rounds(self.n_components)
                 options = (loop.tol, loop.stopping, loop.previous, rounded)
                 steps = guarded = accelerated(loop.accelerate, self.family, *options)

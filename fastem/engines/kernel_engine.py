@@ -270,11 +270,10 @@ class KernelEngine(Engine):
         about = (n_samples, n_components, n_features, moments, X.dtype, self.is_wide)
         cut = cut_rows(*about) if runs is None else cut_runs(runs, *about)
         shape = (n_components, n_moments(moments, n_features))
-        run_group, panel_values = self._accumulate_group, math.prod(shape)
-        if packed.theta.dtype != X.dtype:
+        dtype, panel_values = packed.theta.dtype, math.prod(shape)
+        if dtype != X.dtype:
             # The panels of the rows as they are: an order of them is by panels.
-            cut = replace(cut, block=block_rows(n_features, moments, packed.theta.dtype, self.is_wide))
-            run_group = self._accumulate_rounded
+            cut = replace(cut, block=block_rows(n_features, moments, dtype, self.is_wide))
             panel_values += cut.panel_rows * n_features // 2
         threads = resolve_threads(n_threads, cut.work)
         weight = as_kernel_weight(sample_weight)
@@ -283,13 +282,15 @@ class KernelEngine(Engine):
         for first, count in cut.groups(panel_values, threads):
             if scratch is None:
                 sizes = (n_features, n_components, cut.block)
-                scratch = Scratch.allocate(min(count, threads), *sizes, packed.theta.dtype, listed=True)
+                scratch = Scratch.allocate(min(count, threads), *sizes, dtype, listed=True)
                 # Before the statistics of the panels, the sum of those before them.
                 S = np.empty((1 + count if cut.n_panels > 1 else 1, *shape))
                 sums = np.empty(count)
             panels = S[-1:] if cut.n_panels == 1 else S[1 : 1 + count]
-            data = (X, weight, *given)
-            run_group(kernels, data, cut, first, packed, scratch, panels, sums[:count], threads)
+            group: tuple[tuple[np.ndarray, ...], Cut, int] = (X, weight, *given), cut, first
+            if dtype != X.dtype:
+                group = _rounded_group(*group, count, dtype, threads)
+            self._accumulate_group(kernels, *group, packed, scratch, panels, sums[:count], threads)
             if cut.n_panels > 1:
                 S[0] = _added_in_order(panels if first == 0 else S[: 1 + count], threads)
             log_likelihood = sum(sums[:count].tolist(), log_likelihood)
@@ -315,42 +316,6 @@ class KernelEngine(Engine):
         n_threads: int,
     ) -> None:
         """Run the panels ``first ...`` into ``S[p]`` and ``sums[p]``."""
-
-    def _accumulate_rounded(
-        self,
-        kernels: tuple[Any, Any],
-        data: tuple[np.ndarray, ...],
-        cut: Cut,
-        first: int,
-        packed: Packed,
-        scratch: Scratch,
-        S: np.ndarray,
-        sums: np.ndarray,
-        n_threads: int,
-    ) -> None:
-        """The same of copies of the group's rows, rounded to the float type of the parameters."""
-        X, weight, given, order = data
-        begin, end = cut.start(first), min(cut.start(first + len(S)), cut.n_samples)
-        layout: Any = "C" if X.flags.c_contiguous else "F"
-        rounded = np.empty((end - begin, X.shape[1]), packed.theta.dtype, layout)
-        copied_weight = weight[begin:end] if order.size == 0 else np.empty(min(len(weight), end - begin))
-        panels = counter()
-
-        def copy() -> None:
-            while (panel := next(panels)) < len(S):
-                to = slice(panel * cut.panel_rows, min((panel + 1) * cut.panel_rows, end - begin))
-                rows: Any = slice(begin + to.start, begin + to.stop)
-                if order.size > 0:
-                    rows = begin + to.start + order[rows]
-                    if weight.size > 0:
-                        copied_weight[to] = weight[rows]
-                with np.errstate(over="ignore"):
-                    np.copyto(rounded[to], X[rows], casting="same_kind")
-
-        run_on_threads(copy, min(n_threads, len(S)))
-        whole = replace(cut, n_samples=end - begin, begin=0)
-        data = (rounded, copied_weight, given, NO_ORDER)
-        self._accumulate_group(kernels, data, whole, 0, packed, scratch, S, sums, n_threads)
 
     def evaluate(
         self,
@@ -389,6 +354,32 @@ class KernelEngine(Engine):
         n_threads: int,
     ) -> None:
         """Run the panels ``first ... first + count - 1``, which write into their rows of ``found``."""
+
+
+def _rounded_group(
+    data: tuple[np.ndarray, ...], cut: Cut, first: int, count: int, dtype: np.dtype[Any], n_threads: int
+) -> tuple[tuple[np.ndarray, ...], Cut, int]:
+    """The rows of so many panels rounded to ``dtype`` and in their order, and how the copies are cut."""
+    X, weight, given, order = data
+    begin, end = cut.start(first), min(cut.start(first + count), cut.n_samples)
+    layout: Any = "C" if X.flags.c_contiguous else "F"
+    rounded = np.empty((end - begin, X.shape[1]), dtype, layout)
+    copied_weight = weight[begin:end] if order.size == 0 else np.empty(min(len(weight), end - begin))
+    panels = counter()
+
+    def copy() -> None:
+        while (panel := next(panels)) < count:
+            to = slice(panel * cut.panel_rows, min((panel + 1) * cut.panel_rows, end - begin))
+            rows: Any = slice(begin + to.start, begin + to.stop)
+            if order.size > 0:
+                rows = begin + to.start + order[rows]
+                if weight.size > 0:
+                    copied_weight[to] = weight[rows]
+            with np.errstate(over="ignore"):
+                np.copyto(rounded[to], X[rows], casting="same_kind")
+
+    run_on_threads(copy, min(n_threads, count))
+    return (rounded, copied_weight, given, NO_ORDER), replace(cut, n_samples=end - begin, begin=0), 0
 
 
 def _added_in_order(S: np.ndarray, n_threads: int) -> np.ndarray:

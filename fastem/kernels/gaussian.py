@@ -32,13 +32,16 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
     n_kept = 4 * n_tiles
     if n_kept == n_features:
         n_kept -= 4
+    in_list = 0
     if common.shape[1] > 0:
         screen(XT, n_rows, theta, common, scratch, log_p)
+        if shortens(log_p, n_components):
+            in_list = 1
     n_active = 0
     for index in range(n_listed(log_p, n_components)):
         k = listed(log_p, n_components, index)
         row = index
-        if shortens(log_p, n_components):
+        if in_list > 0:
             row = n_active
         n_evaluated = 0
         constant = broadcast(theta, k, 0)
@@ -333,11 +336,11 @@ def full_log_density(XT, n_rows, theta, common, scratch, log_p):
             store(log_p, row, b, constant - square_a)
             store(log_p, row, b + width, constant - square_b)
         if n_evaluated > 0:
-            if shortens(log_p, n_components):
+            if in_list > 0:
                 write_entry(log_p, n_components, n_active, k)
             n_active += 1
     if common.shape[1] > 0:
-        if shortens(log_p, n_components):
+        if in_list > 0:
             set_listed(log_p, n_active)
         note_active(log_p, n_components, n_active)
 
